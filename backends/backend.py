@@ -1,0 +1,84 @@
+"""The one doorway between what answers and what asks: `Backend`, and the request it takes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol
+
+import msgspec
+
+from backends.events import Citation, Event
+
+Role = Literal["system", "user", "assistant"]
+Feature = Literal["chat", "completion", "summarize", "batch"]
+
+DEFAULT_MAX_TOKENS: dict[Feature, int] = {"chat": 1024, "completion": 256, "summarize": 512, "batch": 1024}
+
+
+class _Request(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Base of the request's parts; the wire form of `POST /v1/chat` is this structure as JSON, in snake_case."""
+
+
+class Message(_Request):
+    """One turn. `sources` are the passages that were put into this user turn when it was asked, verbatim.
+
+    A client sends earlier turns back with their sources, so that the prompt stays append-only (prefix caching).
+    """
+
+    role: Role
+    content: str
+    sources: tuple[Citation, ...] = ()
+
+
+class Sampling(_Request):
+    """How the next token is drawn. None leaves the choice to the backend. `temperature` 0 is greedy."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class ChatRequest(_Request):
+    """One answer to be made.
+
+    `max_tokens` None takes the feature's default. `docs` False asks a RAG backend to answer without retrieval.
+    `continue_from` is the text of a cut answer to the last user message: the backend goes on after it.
+    `key` makes a retried POST idempotent.
+    """
+
+    messages: tuple[Message, ...]
+    model: str | None = None
+    max_tokens: int | None = None
+    sampling: Sampling = Sampling()
+    feature: Feature = "chat"
+    docs: bool = True
+    continue_from: str = ""
+    key: str = ""
+
+    @property
+    def token_limit(self) -> int:
+        """The largest number of tokens that this answer may have."""
+        return self.max_tokens if self.max_tokens is not None else DEFAULT_MAX_TOKENS[self.feature]
+
+
+class Backend(Protocol):
+    """Anything that answers. Backends compose: `Rag(inner)` is one, `serve(backend)` publishes one."""
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+        """Answer `request` as events, of which the last is `Done` or `Error`.
+
+        Expected failures are `Error` events, never exceptions. Closing the iterator cancels, all the way down, and
+        returns only when the work has been told to stop. Offsets and latencies count from this call.
+        """
+        ...
+
+    async def warm(self, request: ChatRequest) -> None:
+        """A hint: this prefix is coming. Never fails; may do nothing."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release everything; running streams end with an `Error`."""
+        ...
