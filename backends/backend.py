@@ -19,7 +19,7 @@ class _Request(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     """Base of the request's parts; the wire form of `POST /v1/chat` is this structure as JSON, in snake_case."""
 
 
-class Message(_Request):
+class Message(_Request, frozen=True):
     """One turn. `sources` are the passages that were put into this user turn when it was asked, verbatim.
 
     A client sends earlier turns back with their sources, so that the prompt stays append-only (prefix caching).
@@ -30,7 +30,7 @@ class Message(_Request):
     sources: tuple[Citation, ...] = ()
 
 
-class Sampling(_Request):
+class Sampling(_Request, frozen=True):
     """How the next token is drawn. None leaves the choice to the backend. `temperature` 0 is greedy."""
 
     temperature: float | None = None
@@ -41,7 +41,7 @@ class Sampling(_Request):
     stop: tuple[str, ...] = ()
 
 
-class ChatRequest(_Request):
+class ChatRequest(_Request, frozen=True):
     """One answer to be made.
 
     `max_tokens` None takes the feature's default. `docs` False asks a RAG backend to answer without retrieval.

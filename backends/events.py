@@ -25,7 +25,7 @@ class _Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="
     """Base of all events: immutable, compared by value."""
 
 
-class Citation(_Event):
+class Citation(_Event, frozen=True):
     """A passage that the answer uses: `id` is what stands in the text (``S1`` for ``[S1]``).
 
     `source` is the document's name, `locator` the place in it (heading, page, line), `snippet` the passage as the model
@@ -39,7 +39,7 @@ class Citation(_Event):
     snippet: str = ""
 
 
-class Status(_Event):
+class Status(_Event, frozen=True):
     """What the request is waiting for. `ms` is the length of the stage that this status closes, if it closes one.
 
     `step` of `steps` counts the pipeline's stages from 1. `done`/`total` is progress: tokens of the prompt while
@@ -59,21 +59,21 @@ class Status(_Event):
     passages: tuple[Citation, ...] = ()
 
 
-class Token(_Event):
+class Token(_Event, frozen=True):
     """A piece of the answer's text; `count` tokens of it (0 when the server does not say how many)."""
 
     text: str
     count: int = 1
 
 
-class Reasoning(_Event):
+class Reasoning(_Event, frozen=True):
     """A piece of thinking text, shown apart from the answer; `count` as in `Token`."""
 
     text: str
     count: int = 1
 
 
-class Meta(_Event):
+class Meta(_Event, frozen=True):
     """Usage and timing; may come more than once, later fields add to or replace earlier ones.
 
     `latency` is milliseconds from the request's arrival at the sender to the sending of this event, so that a client
@@ -97,7 +97,7 @@ class Meta(_Event):
     spans: tuple[Span, ...] = ()
 
 
-class Error(_Event):
+class Error(_Event, frozen=True):
     """The stream failed; the text so far is kept. `code` is one of `backends.errors.Code`; `retry_after` in seconds."""
 
     code: str
@@ -106,7 +106,7 @@ class Error(_Event):
     retry_after: float | None = None
 
 
-class Done(_Event):
+class Done(_Event, frozen=True):
     """The stream is complete. `latency`: milliseconds from the request's arrival at the sender."""
 
     total_tokens: int

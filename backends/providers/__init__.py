@@ -1,0 +1,97 @@
+"""Backends, found by name: one file in this folder is one provider.
+
+A provider module has an `Options` struct (the keys of its ``[backends.NAME]`` table, `type` left out) and
+
+    def connect(options: Options, site: Site) -> Backend
+
+Importing the module is cheap: what is heavy (httpx, llama.cpp) is imported by `connect` or later.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from backends.backend import Backend
+from backends.config import ConfigFile, nearest
+
+
+class ProviderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every provider's `Options`. `record`: a folder into which every stream is recorded for `replay`."""
+
+    record: str = ""
+
+
+class Site(msgspec.Struct, frozen=True):
+    """What a provider may know of its surroundings: its own name, and how to open another backend by name."""
+
+    name: str
+    open: Callable[[str], Backend]
+    folder: Path = Path()
+
+    def path(self, text: str) -> Path:
+        """A path of the configuration: ``~`` expanded, relative to the configuration file's folder."""
+        return self.folder / Path(text).expanduser()
+
+
+class Provider(Protocol):
+    """What a module in this folder offers."""
+
+    Options: type[ProviderOptions]
+
+    def connect(self, options: Any, site: Site) -> Backend: ...
+
+
+def types() -> list[str]:
+    """The names of all providers."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def check(file: ConfigFile) -> dict[str, ProviderOptions]:
+    """The options of every configured backend. Raises ConfigError naming the line of the first mistake."""
+    return {name: _options(file, name) for name in file.config.backends}
+
+
+def open_backend(file: ConfigFile, name: str | None = None) -> Backend:
+    """The configured backend `name` (default: the one that ``backend =`` names). Raises ConfigError."""
+    return _open(file, name or file.config.backend, ())
+
+
+def connect(type_name: str, options: ProviderOptions, site: Site) -> Backend:
+    """A backend of provider `type_name`, recorded if its options say so."""
+    backend = _provider(type_name).connect(options, site)
+    if options.record:
+        from backends.providers.replay import Recorder
+
+        return Recorder(backend, site.path(options.record))
+    return backend
+
+
+def _open(file: ConfigFile, name: str, outer: tuple[str, ...]) -> Backend:
+    if name not in file.config.backends:
+        hint = nearest(name, list(file.config.backends))
+        raise file.mistake(f"there is no backend '{name}'{hint}", *(("backends", outer[-1]) if outer else ("backend",)))
+    if name in outer:
+        raise file.mistake(f"backend '{name}' contains itself: {' -> '.join((*outer, name))}", "backends", name)
+    folder = file.path.parent if file.path else Path()
+    site = Site(name, lambda inner: _open(file, inner, (*outer, name)), folder)
+    return connect(file.config.backends[name]["type"], _options(file, name), site)
+
+
+def _options(file: ConfigFile, name: str) -> ProviderOptions:
+    table = dict(file.config.backends[name])
+    type_name = table.pop("type")
+    if type_name not in types():
+        hint = nearest(type_name, types())
+        raise file.mistake(f"backend '{name}': unknown type '{type_name}'{hint}", "backends", name, "type")
+    return file.convert(table, _provider(type_name).Options, "backends", name)
+
+
+def _provider(type_name: str) -> Provider:
+    module: Any = importlib.import_module(f"{__name__}.{type_name}")
+    return module  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ Stage = Literal[
     "retrieval",
     "reranking",
     "context_assembly",
+    "model_load",
     "provider_queue",
     "prefill",
     "decode_first_token",

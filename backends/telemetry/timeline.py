@@ -1,0 +1,140 @@
+"""One timeline per turn: what happened when, on the client's one monotonic clock, in milliseconds from Enter.
+
+A `Timeline` is filled from events as they arrive (`add`) and read by the latency panel, the summary, the explanation
+and the history. It knows no socket and no screen.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Literal
+
+import msgspec
+
+from backends.events import Done, Error, Event, Meta, Reasoning, Status, StatusName, Token
+from backends.telemetry.stages import Span, Stage
+
+Outcome = Literal["running", "complete", "truncated", "cancelled", "interrupted", "failed"]
+
+STAGE_OF: dict[StatusName, Stage] = {
+    "connecting": "connect",
+    "loading": "model_load",
+    "queued": "provider_queue",
+    "retrieving": "retrieval",
+    "reranking": "reranking",
+    "assembling": "context_assembly",
+    "prefilling": "prefill",
+    "generating": "decode_first_token",
+}
+"""The stage that goes on while a status stands."""
+
+
+class Usage(msgspec.Struct, omit_defaults=True):
+    """What the backend told; None means "not told". Same names and units as `backends.events.Meta`."""
+
+    model: str | None = None
+    request_id: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    draft_tokens: int | None = None
+    accepted_tokens: int | None = None
+    kv_used: int | None = None
+    kv_cells: int | None = None
+    kv_bytes_per_token: int | None = None
+
+
+class Timeline:
+    """The times of one turn. All `at` and `*_ms` values are milliseconds since Enter was pressed."""
+
+    def __init__(self, call_ms: float = 0.0) -> None:
+        """`call_ms`: when `Backend.stream` was called; spans in events count from there."""
+        self.call_ms = call_ms
+        self.usage = Usage()
+        self.status: Status | None = None
+        self.status_ms = call_ms
+        self.first_token_ms: float | None = None
+        self.last_token_ms: float | None = None
+        self.end_ms: float | None = None
+        self.outcome: Outcome = "running"
+        self.error: Error | None = None
+        self.tokens = 0
+        self.chunk_ms = array("f")
+        self.chunk_tokens = array("H")
+        self._reported: dict[tuple[Stage, str], Span] = {}
+        self._live: dict[Stage, Span] = {}
+
+    def add(self, event: Event, at: float) -> None:
+        """Take in one event that arrived at `at`."""
+        match event:
+            case Token() | Reasoning():
+                self._add_tokens(event.count, at)
+            case Status():
+                self._add_status(event, at)
+            case Meta():
+                self._add_meta(event)
+            case Done():
+                outcomes: dict[str, Outcome] = {
+                    "length": "truncated",
+                    "cancelled": "cancelled",
+                    "interrupted": "interrupted",
+                }
+                self.end(outcomes.get(event.finish_reason, "complete"), at)
+            case Error():
+                self.error = event
+                self.end("interrupted" if event.code == "INTERRUPTED" else "failed", at)
+
+    def end(self, outcome: Outcome, at: float) -> None:
+        """Close the turn; also for what no event tells: the reader's cancel, or a stream that just stopped."""
+        if self.outcome == "running":
+            self._close_live(at)
+            self.outcome, self.end_ms = outcome, at
+
+    def spans(self, now: float) -> list[Span]:
+        """All spans known at `now`, by offset; a stage that still runs ends at `now`.
+
+        What a backend reported replaces what the arrival of status events suggested.
+        """
+        reported = {stage for stage, _ in self._reported}
+        spans = list(self._reported.values())
+        spans += [span for stage, span in self._live.items() if stage not in reported]
+        if self.outcome == "running" and self.first_token_ms is None and self.status is not None:
+            stage = STAGE_OF[self.status.status]
+            if stage not in reported:
+                spans.append(Span(stage, self.status_ms, max(0.0, now - self.status_ms), "derived"))
+        if self.first_token_ms is not None and "total_generation" not in reported:
+            end = self.end_ms if self.end_ms is not None else now
+            spans.append(Span("total_generation", self.first_token_ms, max(0.0, end - self.first_token_ms), "client"))
+        return sorted(spans, key=lambda span: (span.offset, span.end))
+
+    def _add_tokens(self, count: int, at: float) -> None:
+        if self.first_token_ms is None:
+            self._close_live(at)
+            self.first_token_ms = at
+        self.last_token_ms = at
+        self.tokens += count
+        self.chunk_ms.append(at)
+        self.chunk_tokens.append(min(count, 0xFFFF))
+
+    def _add_status(self, status: Status, at: float) -> None:
+        if self.status is None or self.status.status != status.status:
+            self._close_live(at)
+            self.status_ms = at
+        self.status = status
+        if status.ms is not None:
+            stage = STAGE_OF[status.status]
+            self._live[stage] = Span(stage, max(0.0, at - status.ms), status.ms, "derived")
+
+    def _close_live(self, at: float) -> None:
+        if self.status is not None and self.first_token_ms is None:
+            stage = STAGE_OF[self.status.status]
+            self._live.setdefault(stage, Span(stage, self.status_ms, at - self.status_ms, "derived"))
+
+    def _add_meta(self, meta: Meta) -> None:
+        for field in Usage.__struct_fields__:
+            value = getattr(meta, field)
+            if value is not None:
+                setattr(self.usage, field, value)
+        for span in meta.spans:
+            self._reported[span.stage, span.by] = span.shifted(self.call_ms)
