@@ -45,6 +45,22 @@ class Usage(msgspec.Struct, omit_defaults=True):
     kv_bytes_per_token: int | None = None
 
 
+class _Record(msgspec.Struct, omit_defaults=True):
+    """A timeline as stored: MessagePack, chunk arrays as little bytes. Fields may be added, none renamed."""
+
+    call_ms: float
+    outcome: Outcome
+    usage: Usage
+    spans: list[Span]
+    first_token_ms: float | None = None
+    last_token_ms: float | None = None
+    end_ms: float | None = None
+    error: Error | None = None
+    tokens: int = 0
+    chunk_ms: bytes = b""
+    chunk_tokens: bytes = b""
+
+
 class Timeline:
     """The times of one turn. All `at` and `*_ms` values are milliseconds since Enter was pressed."""
 
@@ -107,6 +123,36 @@ class Timeline:
             end = self.end_ms if self.end_ms is not None else now
             spans.append(Span("total_generation", self.first_token_ms, max(0.0, end - self.first_token_ms), "client"))
         return sorted(spans, key=lambda span: (span.offset, span.end))
+
+    def dump(self) -> bytes:
+        """The timeline for the history; `load` reads it back. About 6 bytes a chunk."""
+        record = _Record(
+            call_ms=self.call_ms,
+            outcome=self.outcome,
+            usage=self.usage,
+            spans=self.spans(self.end_ms if self.end_ms is not None else (self.last_token_ms or self.status_ms)),
+            first_token_ms=self.first_token_ms,
+            last_token_ms=self.last_token_ms,
+            end_ms=self.end_ms,
+            error=self.error,
+            tokens=self.tokens,
+            chunk_ms=self.chunk_ms.tobytes(),
+            chunk_tokens=self.chunk_tokens.tobytes(),
+        )
+        return msgspec.msgpack.encode(record)
+
+    @classmethod
+    def load(cls, data: bytes) -> Timeline:
+        """The timeline that `dump` wrote. Raises msgspec.DecodeError."""
+        record = msgspec.msgpack.decode(data, type=_Record)
+        timeline = cls(record.call_ms)
+        timeline.usage, timeline.outcome, timeline.error = record.usage, record.outcome, record.error
+        timeline.first_token_ms, timeline.last_token_ms = record.first_token_ms, record.last_token_ms
+        timeline.end_ms, timeline.tokens = record.end_ms, record.tokens
+        timeline.chunk_ms.frombytes(record.chunk_ms)
+        timeline.chunk_tokens.frombytes(record.chunk_tokens)
+        timeline._reported = {(span.stage, span.by): span for span in record.spans}
+        return timeline
 
     def _add_tokens(self, count: int, at: float) -> None:
         if self.first_token_ms is None:

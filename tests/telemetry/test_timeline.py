@@ -1,0 +1,152 @@
+"""The timeline, its numbers, and the account of TTFT."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.events import Done, Error, Event, Meta, Status, Token
+from backends.telemetry.explain import duration, slow_first_token
+from backends.telemetry.stages import STAGES, Span
+from backends.telemetry.summary import account, summarize, tpot
+from backends.telemetry.timeline import STAGE_OF, Timeline
+
+
+def played(*events: tuple[float, Event], call_ms: float = 0.0) -> Timeline:
+    timeline = Timeline(call_ms)
+    for at, event in events:
+        timeline.add(event, at)
+    return timeline
+
+
+def test_every_status_belongs_to_a_stage() -> None:
+    assert set(STAGE_OF.values()) <= set(STAGES)
+
+
+def test_ttft_tpot_total_of_a_complete_turn() -> None:
+    timeline = played(
+        (5, Status("prefilling")),
+        (100, Token("a")),
+        (120, Token("b", count=2)),
+        (160, Token("c")),
+        (170, Done(4, 165)),
+    )
+    summary = summarize(timeline)
+    assert summary.outcome == "complete"
+    assert summary.ttft == 100
+    assert summary.tpot == 20
+    assert summary.tokens_per_second == 50
+    assert summary.total == 170
+    assert summary.tokens == 4
+
+
+def test_the_backends_token_count_wins_over_chunks() -> None:
+    timeline = played((10, Token("a", count=0)), (40, Token("b", count=0)), (50, Meta(completion_tokens=4)))
+    assert summarize(timeline).tpot == 10
+
+
+def test_tpot_needs_two_tokens_and_time_between() -> None:
+    assert tpot(1, 9, 1) is None
+    assert tpot(9, 9, 5) is None
+
+
+@pytest.mark.parametrize(
+    ("event", "outcome"),
+    [
+        (Done(1, 1), "complete"),
+        (Done(1, 1, "length"), "truncated"),
+        (Done(1, 1, "cancelled"), "cancelled"),
+        (Error("INTERRUPTED", "gone"), "interrupted"),
+        (Error("CONNECT", "nobody there"), "failed"),
+    ],
+)
+def test_the_endings_are_told_apart(event: Event, outcome: str) -> None:
+    timeline = played((1, Token("a")), (2, event))
+    timeline.end("cancelled", 3)  # too late: the first ending stands
+    assert (timeline.outcome, timeline.end_ms) == (outcome, 2)
+
+
+def test_statuses_grow_spans_until_a_report_replaces_them() -> None:
+    timeline = played((2, Status("queued")), (30, Status("prefilling")))
+    assert timeline.spans(50) == [
+        Span("provider_queue", 2, 28, "derived"),
+        Span("prefill", 30, 20, "derived"),
+    ]
+    timeline.add(Meta(spans=(Span("provider_queue", 1, 27), Span("prefill", 28, 40))), 70)
+    timeline.add(Token("a"), 71)
+    assert timeline.spans(80) == [
+        Span("provider_queue", 1, 27),
+        Span("prefill", 28, 40),
+        Span("total_generation", 71, 9, "client"),
+    ]
+
+
+def test_reported_spans_are_placed_on_the_clock_of_enter() -> None:
+    timeline = played((50, Meta(spans=(Span("prefill", 10, 20),))), call_ms=7)
+    assert timeline.spans(60) == [Span("prefill", 17, 20)]
+
+
+def test_a_closing_status_dates_its_stage() -> None:
+    timeline = played((0, Status("retrieving")), (12, Status("retrieving", ms=10)), (12, Status("assembling")))
+    assert timeline.spans(15)[0] == Span("retrieval", 2, 10, "derived")
+
+
+def test_dump_and_load_keep_everything_that_is_shown() -> None:
+    timeline = played(
+        (5, Status("prefilling")),
+        (60, Meta(model="m", prompt_tokens=7, spans=(Span("prefill", 5, 50),))),
+        (61, Token("a")),
+        (80, Token("b", count=3)),
+        (90, Error("TIMEOUT_IDLE", "silence")),
+        call_ms=1,
+    )
+    again = Timeline.load(timeline.dump())
+    assert summarize(again) == summarize(timeline)
+    assert again.spans(90) == timeline.spans(90)
+    assert again.error == timeline.error
+    assert list(again.chunk_ms) == [61, 80]
+    assert list(again.chunk_tokens) == [1, 3]
+
+
+def test_overlapping_stages_are_billed_to_the_one_that_was_waited_for() -> None:
+    bill = account([Span("retrieval", 0, 30), Span("prefill", 10, 50), Span("connect", 70, 5)], 100)
+    assert dict(bill.parts) == {"retrieval": 10, "prefill": 50, "connect": 5}
+    assert bill.unattributed == 35
+
+
+spans = st.lists(
+    st.builds(
+        Span,
+        st.sampled_from(STAGES),
+        st.floats(0, 1000, allow_nan=False),
+        st.floats(0, 1000, allow_nan=False),
+    ),
+    max_size=12,
+)
+
+
+@given(spans, st.floats(0, 2000))
+def test_the_account_always_adds_up(some: list[Span], until: float) -> None:
+    bill = account(some, until)
+    assert sum(ms for _, ms in bill.parts) + bill.unattributed == pytest.approx(until)
+    assert all(ms >= 0 for _, ms in bill.parts)
+    assert bill.unattributed >= 0
+
+
+def test_the_slow_line_names_the_largest_part() -> None:
+    meta = Meta(prompt_tokens=2950, cached_tokens=0, spans=(Span("prefill", 600, 976),))
+    timeline = played((1590, meta), (1600, Token("a")))
+    assert slow_first_token(timeline, 500) == "TTFT 1.6 s: 61 % prefill of 2,950 tokens, none cached"
+    assert slow_first_token(timeline, 1600) is None
+
+
+def test_the_slow_line_admits_what_it_does_not_know() -> None:
+    assert slow_first_token(played((900, Token("a"))), 500) == (
+        "TTFT 900 ms: 100 % unattributed, the backend does not say"
+    )
+
+
+@pytest.mark.parametrize(("ms", "text"), [(84.6, "85 ms"), (999.6, "1.0 s"), (1600, "1.6 s"), (125_000, "2 min 5 s")])
+def test_durations_for_people(ms: float, text: str) -> None:
+    assert duration(ms) == text
