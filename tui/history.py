@@ -1,0 +1,421 @@
+"""Conversations and turns, kept in one SQLite file.
+
+A conversation is a tree: every message has a parent (None at the root), so that editing and regenerating only add
+branches. An assistant message keeps its outcome, its citations and its timeline; it is written while it streams, so
+that a killed process loses at most what came since its last `update_message`.
+
+Losing the disk never ends a chat: when the file cannot be read or written, `History` says so once in `notice` and goes
+on in memory. Not for use from two threads; two processes may share the file (WAL).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from backends.backend import Role
+from backends.events import Citation
+from backends.telemetry.timeline import Outcome
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 2.0  # how long a write waits for another llmchat's; a write takes about a millisecond
+TITLE_CHARACTERS = 60
+
+# One entry per schema version, each a list of statements; `PRAGMA user_version` counts those that were applied.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE conversation (
+            id TEXT PRIMARY KEY,
+            title TEXT NOT NULL DEFAULT '',
+            backend TEXT NOT NULL,
+            created REAL NOT NULL,
+            updated REAL NOT NULL
+        )""",
+        """CREATE TABLE message (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            conversation TEXT NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
+            parent INTEGER REFERENCES message (id) ON DELETE CASCADE,
+            role TEXT NOT NULL,
+            outcome TEXT NOT NULL,
+            created REAL NOT NULL,
+            backend TEXT NOT NULL,
+            model TEXT NOT NULL,
+            sources BLOB NOT NULL,
+            citations BLOB NOT NULL,
+            content TEXT NOT NULL,
+            timeline BLOB
+        )""",
+        "CREATE INDEX message_by_conversation ON message (conversation, id)",
+        "CREATE INDEX message_by_parent ON message (parent)",
+        "CREATE INDEX conversation_by_updated ON conversation (updated)",
+    ),
+)
+
+_COLUMNS = "id, parent, role, content, outcome, sources, citations, backend, model, timeline, created"
+_ENCODER = msgspec.json.Encoder()
+_CITATIONS = msgspec.json.Decoder(tuple[Citation, ...])
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """One line of the list of conversations; `updated` in seconds since the epoch."""
+
+    id: str
+    title: str
+    updated: float
+    backend: str
+
+
+class StoredMessage(msgspec.Struct, frozen=True):
+    """One message as kept. `sources` stood in a user turn's prompt; `citations` were used by an answer.
+
+    `timeline` is whatever `update_message` was given; `created` in seconds since the epoch.
+    """
+
+    id: str
+    parent: str | None
+    role: Role
+    content: str
+    outcome: Outcome
+    sources: tuple[Citation, ...]
+    citations: tuple[Citation, ...]
+    backend: str
+    model: str
+    timeline: bytes | None
+    created: float
+
+
+def default_path() -> Path:
+    """The history's file in the platform's data folder; neither need exist."""
+    from platformdirs import user_data_path
+
+    return user_data_path("llmchat") / "history.sqlite"
+
+
+class History:
+    """The store. `notice` is empty, or one line on why something is not saved or where a damaged file went."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Open or create the file at `path` (0600, in a folder that is made 0700); None keeps everything in memory."""
+        self.path = path
+        self.notice = ""
+        self._mine: set[int] = set()  # messages that this process is writing: "running" is true of them
+        self._unwritten: dict[str, str] = {}  # conversations without a message yet, and their backends
+        self._connection = self._open(path) if path else _memory()
+
+    @property
+    def saved(self) -> bool:
+        """Whether what is written now will be there after the process has ended."""
+        return self.path is not None
+
+    def create_conversation(self, backend: str) -> str:
+        """The id of a new conversation. It is stored with its first message, so that none is empty."""
+        conversation = secrets.token_hex(8)
+        self._unwritten[conversation] = backend
+        return conversation
+
+    def latest_conversation(self) -> str | None:
+        """The conversation that last got a message."""
+        newest = self.conversations(1)
+        return newest[0].id if newest else None
+
+    def conversations(self, limit: int = 100) -> list[Conversation]:
+        """The newest `limit` conversations, newest first. A title is the first words of the first user message."""
+        query = "SELECT id, title, updated, backend FROM conversation ORDER BY updated DESC, rowid DESC LIMIT ?"
+        rows = self._run(lambda connection: connection.execute(query, (limit,)).fetchall())
+        return [Conversation(*row) for row in rows]
+
+    def add_message(
+        self,
+        conversation: str,
+        parent: str | None,
+        role: Role,
+        content: str,
+        *,
+        sources: Iterable[Citation] = (),
+        backend: str = "",
+        model: str = "",
+    ) -> str:
+        """Store a message under `parent` and return its id. An assistant's starts as "running".
+
+        Raises sqlite3.IntegrityError when there is no such conversation or parent.
+        """
+        outcome: Outcome = "running" if role == "assistant" else "complete"
+        now = time.time()
+        text = _storable(content)
+        row = (conversation, _key(parent), role, outcome, now, backend, model, _packed(sources), b"[]", text)
+
+        def insert(connection: sqlite3.Connection) -> int:
+            if conversation in self._unwritten:
+                connection.execute(
+                    "INSERT OR IGNORE INTO conversation (id, backend, created, updated) VALUES (?, ?, ?, ?)",
+                    (conversation, self._unwritten[conversation], now, now),
+                )
+            cursor = connection.execute(
+                "INSERT INTO message (conversation, parent, role, outcome, created, backend, model, sources, citations,"
+                " content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+            connection.execute("UPDATE conversation SET updated = ? WHERE id = ?", (now, conversation))
+            if role == "user":
+                title = (_title(text), conversation)
+                connection.execute("UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title)
+            return int(cursor.lastrowid or 0)
+
+        key = self._run(insert)
+        self._unwritten.pop(conversation, None)
+        if outcome == "running":
+            self._mine.add(key)
+        return str(key)
+
+    def update_message(
+        self,
+        message: str,
+        *,
+        content: str | msgspec.UnsetType = msgspec.UNSET,
+        outcome: Outcome | msgspec.UnsetType = msgspec.UNSET,
+        sources: Iterable[Citation] | msgspec.UnsetType = msgspec.UNSET,
+        citations: Iterable[Citation] | msgspec.UnsetType = msgspec.UNSET,
+        timeline: bytes | msgspec.UnsetType | None = msgspec.UNSET,
+        model: str | msgspec.UnsetType = msgspec.UNSET,
+    ) -> None:
+        """Change the given fields of a message, and no other. A message that is not there is left alone."""
+        given: dict[str, Any] = {"outcome": outcome, "timeline": timeline, "model": model}
+        given["content"] = content if isinstance(content, msgspec.UnsetType) else _storable(content)
+        given["sources"] = sources if isinstance(sources, msgspec.UnsetType) else _packed(sources)
+        given["citations"] = citations if isinstance(citations, msgspec.UnsetType) else _packed(citations)
+        changes = {column: value for column, value in given.items() if value is not msgspec.UNSET}
+        if not changes:
+            return
+        key = int(message)
+        assignments = ", ".join(f"{column} = ?" for column in changes)
+        values = (*changes.values(), key)
+        self._run(lambda connection: connection.execute(f"UPDATE message SET {assignments} WHERE id = ?", values))
+        if outcome == "running":
+            self._mine.add(key)
+        elif outcome is not msgspec.UNSET:
+            self._mine.discard(key)
+
+    def thread(self, conversation: str, leaf: str | None = None) -> list[StoredMessage]:
+        """The messages from the root to `leaf` (default: the newest message), root first.
+
+        An answer that a killed process left "running" is given as "interrupted".
+        """
+        query = f"""
+            WITH RECURSIVE path (key, depth) AS (
+                SELECT coalesce(:leaf, (SELECT max(id) FROM message WHERE conversation = :conversation)), 0
+                UNION ALL
+                SELECT parent, depth + 1 FROM message, path WHERE id = key AND parent IS NOT NULL
+            )
+            SELECT {_COLUMNS} FROM path JOIN message ON id = key WHERE conversation = :conversation
+            ORDER BY depth DESC"""
+        where = {"leaf": _key(leaf), "conversation": conversation}
+        rows = self._run(lambda connection: connection.execute(query, where).fetchall())
+        return [self._stored(row) for row in rows]
+
+    def siblings(self, message: str) -> list[str]:
+        """The ids of all messages with the same parent, `message` included, oldest first."""
+        query = """
+            SELECT other.id FROM message AS this JOIN message AS other
+            ON other.conversation = this.conversation AND other.parent IS this.parent
+            WHERE this.id = ? ORDER BY other.id"""
+        rows = self._run(lambda connection: connection.execute(query, (int(message),)).fetchall())
+        return [str(row[0]) for row in rows]
+
+    def prompts(self, limit: int = 200) -> list[str]:
+        """The texts of the newest `limit` different user messages of all conversations, newest first."""
+        query = """
+            SELECT content FROM message WHERE role = 'user' GROUP BY content ORDER BY max(id) DESC LIMIT ?"""
+        rows = self._run(lambda connection: connection.execute(query, (limit,)).fetchall())
+        return [row[0] for row in rows]
+
+    def close(self) -> None:
+        """Close the file. Harmless when closed already."""
+        self._connection.close()
+
+    def _stored(self, row: tuple[Any, ...]) -> StoredMessage:
+        key, parent, role, content, outcome, sources, citations, backend, model, timeline, created = row
+        return StoredMessage(
+            id=str(key),
+            parent=None if parent is None else str(parent),
+            role=role,
+            content=content,
+            outcome="interrupted" if outcome == "running" and key not in self._mine else outcome,
+            sources=_CITATIONS.decode(sources),
+            citations=_CITATIONS.decode(citations),
+            backend=backend,
+            model=model,
+            timeline=timeline,
+            created=created,
+        )
+
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """`work` as one transaction; in memory from now on if the file fails."""
+        try:
+            with self._connection:
+                return work(self._connection)
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise
+        except sqlite3.DatabaseError as error:
+            if self.path is None:
+                raise
+            self._connection = self._continue_in_memory(self.path, error)
+            with self._connection:
+                return work(self._connection)
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        """The connection to the file at `path`, or, when that cannot be had, to memory. Sets `notice`."""
+        try:
+            return _connect(path)
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                return self._unsaved(path, error)
+        try:
+            kept = _move_aside(path)
+            self.notice = f"{path} was damaged and is kept as {kept.name}; a new history was begun"
+            return _connect(path)
+        except (OSError, sqlite3.DatabaseError) as error:
+            return self._unsaved(path, error)
+
+    def _continue_in_memory(self, path: Path, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        """What the file holds, copied to memory as far as it can be read, because the file has failed."""
+        memory = self._unsaved(path, error)
+        try:
+            self._connection.backup(memory)
+        except sqlite3.Error:
+            memory.close()
+            memory = _memory()
+            memory.execute("PRAGMA foreign_keys = OFF")  # parents and conversations are gone; new turns stay possible
+        self._connection.close()
+        if _is_damage(error):
+            with contextlib.suppress(OSError):
+                kept = _move_aside(path)
+                self.notice = f"{path} was damaged and is kept as {kept.name}; this chat is not saved"
+        return memory
+
+    def _unsaved(self, path: Path, error: Exception) -> sqlite3.Connection:
+        self.path = None
+        self.notice = f"{path} cannot be used ({_reason(error)}); this chat is not saved"
+        return _memory()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """An open, migrated database. Raises sqlite3.DatabaseError."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Made here, because SQLite would make it readable for others; it gives -wal and -shm the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise sqlite3.OperationalError(error.strerror or str(error)) from None
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+    try:
+        _retry_while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+        connection.execute("PRAGMA synchronous = NORMAL")
+        _prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _retry_while_busy(work: Callable[[], object]) -> None:
+    """Changing the journal mode does not wait for another process's lock as other statements do."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            work()
+        except sqlite3.OperationalError as error:
+            if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _memory() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:")
+    _prepare(connection)
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date. Raises sqlite3.DatabaseError, also when a newer version wrote the file."""
+    if _version(connection) < len(MIGRATIONS):
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            for number in range(_version(connection), len(MIGRATIONS)):  # read again: another process may have done it
+                for statement in MIGRATIONS[number]:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number + 1}")
+    if _version(connection) > len(MIGRATIONS):
+        raise sqlite3.NotSupportedError("it was written by a newer version of llmchat")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _move_aside(path: Path) -> Path:
+    """Rename the damaged file and its companions; nothing is deleted. Raises OSError."""
+    stamp = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    kept = path.with_name(f"{path.name}.damaged-{stamp}")
+    path.rename(kept)
+    for ending in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{ending}").rename(f"{kept}{ending}")
+    return kept
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code: the low byte of the extended one; 0 where the module raised the error itself."""
+    code: int = getattr(error, "sqlite_errorcode", None) or 0
+    return code & 0xFF
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return _primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _reason(error: Exception) -> str:
+    reasons = {
+        sqlite3.SQLITE_FULL: "the disk is full",
+        sqlite3.SQLITE_READONLY: "it is read-only",
+        sqlite3.SQLITE_BUSY: "another program keeps it locked",
+    }
+    code = _primary_code(error) if isinstance(error, sqlite3.Error) else 0
+    return reasons.get(code, str(error))
+
+
+def _key(message: str | None) -> int | None:
+    return None if message is None else int(message)
+
+
+def _packed(citations: Iterable[Citation]) -> bytes:
+    return _ENCODER.encode(tuple(citations))
+
+
+def _storable(text: str) -> str:
+    """`text` without lone surrogates, which UTF-8 cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+def _title(text: str) -> str:
+    """The first words of `text` on one line."""
+    words = " ".join(text[: 4 * TITLE_CHARACTERS].split())
+    if len(words) <= TITLE_CHARACTERS:
+        return words
+    return words[:TITLE_CHARACTERS].rsplit(" ", 1)[0] + "…"
