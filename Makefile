@@ -1,0 +1,60 @@
+# The two commands: `make run` and `make test`. The rest is for who works on llmchat.
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN = $(VENV)/bin
+PIP = $(BIN)/pip --disable-pip-version-check
+CONSTRAINTS = -c constraints.txt
+
+.PHONY: run test lint format screenshots eval-demo snapshots clean
+
+run: $(VENV)/run  ## install into .venv (first time: builds llama.cpp) and open the chat
+	@$(BIN)/llmchat $(ARGS)
+
+test: $(VENV)/test  ## install what tests need and run them
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/lint  ## formatting, lints, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/lint
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+screenshots: $(VENV)/screenshots  ## draw screenshots/ from the running app
+	$(BIN)/python -m tui.screenshots screenshots
+
+snapshots: $(VENV)/test  ## accept the screen as it is now as the tests' reference
+	$(BIN)/python -m pytest tests/tui --snapshot-update
+
+eval-demo: $(VENV)/run  ## measure the demo model
+	$(BIN)/python -m backends.demo.evaluate $(ARGS)
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("llmchat needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/run: $(VENV)/python pyproject.toml constraints.txt
+	@$(BIN)/python backends/engine/build.py $(CONSTRAINTS)
+	@echo "Installing llmchat."
+	@$(PIP) install --quiet $(CONSTRAINTS) -e .
+	@touch $@
+
+$(VENV)/test: $(VENV)/run
+	@$(PIP) install --quiet $(CONSTRAINTS) -e '.[test]'
+	@touch $@
+
+$(VENV)/lint: $(VENV)/run
+	@$(PIP) install --quiet $(CONSTRAINTS) -e '.[test,lint]'
+	@touch $@
+
+$(VENV)/screenshots: $(VENV)/run
+	@$(PIP) install --quiet $(CONSTRAINTS) -e '.[screenshots]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV)
