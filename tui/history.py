@@ -11,12 +11,10 @@ on in memory. Not for use from two threads; two processes may share the file (WA
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,42 +23,11 @@ import msgspec
 from backends.backend import Role
 from backends.events import Citation
 from backends.telemetry.timeline import Outcome
+from tui.history_file import connect, is_damage, memory, move_aside, reason
 
 T = TypeVar("T")
 
-BUSY_SECONDS = 2.0  # how long a write waits for another llmchat's; a write takes about a millisecond
 TITLE_CHARACTERS = 60
-
-# One entry per schema version, each a list of statements; `PRAGMA user_version` counts those that were applied.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE conversation (
-            id TEXT PRIMARY KEY,
-            title TEXT NOT NULL DEFAULT '',
-            backend TEXT NOT NULL,
-            created REAL NOT NULL,
-            updated REAL NOT NULL
-        )""",
-        """CREATE TABLE message (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            conversation TEXT NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
-            parent INTEGER REFERENCES message (id) ON DELETE CASCADE,
-            role TEXT NOT NULL,
-            outcome TEXT NOT NULL,
-            created REAL NOT NULL,
-            backend TEXT NOT NULL,
-            model TEXT NOT NULL,
-            sources BLOB NOT NULL,
-            citations BLOB NOT NULL,
-            content TEXT NOT NULL,
-            timeline BLOB
-        )""",
-        "CREATE INDEX message_by_conversation ON message (conversation, id)",
-        "CREATE INDEX message_by_parent ON message (parent)",
-        "CREATE INDEX conversation_by_updated ON conversation (updated)",
-    ),
-)
-
 _COLUMNS = "id, parent, role, content, outcome, sources, citations, backend, model, timeline, created"
 _ENCODER = msgspec.json.Encoder()
 _CITATIONS = msgspec.json.Decoder(tuple[Citation, ...])
@@ -110,7 +77,7 @@ class History:
         self.notice = ""
         self._mine: set[int] = set()  # messages that this process is writing: "running" is true of them
         self._unwritten: dict[str, str] = {}  # conversations without a message yet, and their backends
-        self._connection = self._open(path) if path else _memory()
+        self._connection = self._open(path) if path else memory()
 
     @property
     def saved(self) -> bool:
@@ -275,125 +242,45 @@ class History:
     def _open(self, path: Path) -> sqlite3.Connection:
         """The connection to the file at `path`, or, when that cannot be had, to memory. Sets `notice`."""
         try:
-            return _connect(path)
+            return connect(path)
         except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 return self._unsaved(path, error)
         try:
-            kept = _move_aside(path)
+            kept = move_aside(path)
             self.notice = f"{path} was damaged and is kept as {kept.name}; a new history was begun"
-            return _connect(path)
+            return connect(path)
         except (OSError, sqlite3.DatabaseError) as error:
             return self._unsaved(path, error)
 
     def _continue_in_memory(self, path: Path, error: sqlite3.DatabaseError) -> sqlite3.Connection:
         """What the file holds, copied to memory as far as it can be read, because the file has failed."""
-        memory = self._unsaved(path, error)
-        try:
-            self._connection.backup(memory)
-        except sqlite3.Error:
-            memory.close()
-            memory = _memory()
-            memory.execute("PRAGMA foreign_keys = OFF")  # parents and conversations are gone; new turns stay possible
+        copy = self._unsaved(path, error)
+        if is_damage(error) or not self._copied_to(copy):
+            copy.close()
+            copy = memory()
+            # Earlier messages are out of reach: new turns may name them as parents, but must not take their ids.
+            copy.execute("PRAGMA foreign_keys = OFF")
+            copy.execute("INSERT INTO sqlite_sequence VALUES ('message', ?)", (1 << 40,))
+            copy.commit()
         self._connection.close()
-        if _is_damage(error):
+        if is_damage(error):
             with contextlib.suppress(OSError):
-                kept = _move_aside(path)
+                kept = move_aside(path)
                 self.notice = f"{path} was damaged and is kept as {kept.name}; this chat is not saved"
-        return memory
+        return copy
+
+    def _copied_to(self, copy: sqlite3.Connection) -> bool:
+        try:
+            self._connection.backup(copy)
+        except sqlite3.Error:
+            return False
+        return True
 
     def _unsaved(self, path: Path, error: Exception) -> sqlite3.Connection:
         self.path = None
-        self.notice = f"{path} cannot be used ({_reason(error)}); this chat is not saved"
-        return _memory()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """An open, migrated database. Raises sqlite3.DatabaseError."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Made here, because SQLite would make it readable for others; it gives -wal and -shm the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise sqlite3.OperationalError(error.strerror or str(error)) from None
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
-    try:
-        _retry_while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"))
-        connection.execute("PRAGMA synchronous = NORMAL")
-        _prepare(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _retry_while_busy(work: Callable[[], object]) -> None:
-    """Changing the journal mode does not wait for another process's lock as other statements do."""
-    until = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            work()
-        except sqlite3.OperationalError as error:
-            if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _memory() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:")
-    _prepare(connection)
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Bring the schema up to date. Raises sqlite3.DatabaseError, also when a newer version wrote the file."""
-    if _version(connection) < len(MIGRATIONS):
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
-            for number in range(_version(connection), len(MIGRATIONS)):  # read again: another process may have done it
-                for statement in MIGRATIONS[number]:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number + 1}")
-    if _version(connection) > len(MIGRATIONS):
-        raise sqlite3.NotSupportedError("it was written by a newer version of llmchat")
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _move_aside(path: Path) -> Path:
-    """Rename the damaged file and its companions; nothing is deleted. Raises OSError."""
-    stamp = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    kept = path.with_name(f"{path.name}.damaged-{stamp}")
-    path.rename(kept)
-    for ending in ("-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            Path(f"{path}{ending}").rename(f"{kept}{ending}")
-    return kept
-
-
-def _primary_code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code: the low byte of the extended one; 0 where the module raised the error itself."""
-    code: int = getattr(error, "sqlite_errorcode", None) or 0
-    return code & 0xFF
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    return _primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _reason(error: Exception) -> str:
-    reasons = {
-        sqlite3.SQLITE_FULL: "the disk is full",
-        sqlite3.SQLITE_READONLY: "it is read-only",
-        sqlite3.SQLITE_BUSY: "another program keeps it locked",
-    }
-    code = _primary_code(error) if isinstance(error, sqlite3.Error) else 0
-    return reasons.get(code, str(error))
+        self.notice = f"{path} cannot be used ({reason(error)}); this chat is not saved"
+        return memory()
 
 
 def _key(message: str | None) -> int | None:
