@@ -1,7 +1,9 @@
 # The two commands: `make run` and `make test`. The rest is for who works on llmchat.
+# ENGINE=no leaves llama.cpp out: no compiler needed, remote servers only. ARGS=... goes to the command behind a target.
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+ENGINE ?= yes
 BIN = $(VENV)/bin
 PIP = $(BIN)/pip --disable-pip-version-check
 CONSTRAINTS = -c constraints.txt
@@ -39,9 +41,15 @@ $(VENV)/python:
 	@touch $@
 
 $(VENV)/run: $(VENV)/python pyproject.toml constraints.txt
+ifeq ($(ENGINE),no)
+	@$(BIN)/python -c 'import tomllib; needs = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; print(*(need for need in needs if not need.startswith("llama")), sep="\n")' > $(VENV)/needs
+	@$(PIP) install --quiet $(CONSTRAINTS) -r $(VENV)/needs
+	@$(PIP) install --quiet --no-deps -e .
+else
 	@$(BIN)/python backends/engine/build.py $(CONSTRAINTS)
 	@echo "Installing llmchat."
 	@$(PIP) install --quiet $(CONSTRAINTS) -e .
+endif
 	@touch $@
 
 $(VENV)/test: $(VENV)/run

@@ -23,8 +23,8 @@ REQUIREMENT = "llama-cpp-python>=0.3.36,<0.4"
 STEP = re.compile(r"\[(\d+)/(\d+)\] ")
 ADVICE = """\
 llama-cpp-python could not be built (last lines above).
-  - It needs a C++ compiler: Debian/Ubuntu `apt install g++`, Fedora `dnf install gcc-c++`, macOS `xcode-select --install`.
-  - Without it llmchat still talks to remote servers: `llmchat --url URL --model NAME`."""
+  - It needs a C++ compiler: Debian `apt install g++`, Fedora `dnf install gcc-c++`, macOS `xcode-select --install`.
+  - Without it llmchat still talks to remote servers: `make run ENGINE=no`, `llmchat --url URL --model NAME`."""
 
 
 def cmake_args() -> str:
