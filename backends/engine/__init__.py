@@ -1,0 +1,17 @@
+"""The engine: answers from a GGUF with llama.cpp. A token's way through it:
+
+    engine.py       Backend.stream: request -> Sequence, events back
+    template.py     messages -> prompt (Jinja2 sandbox); only the template writes special tokens
+    loop.py         the one scheduler thread: collect, admit, compute a step, publish
+    scheduler.py    what the step computes and who is admitted (pure)
+    kv_cache.py     the account of KV cells (pure)
+    runner.py       the only caller of llama.cpp (library.py finds it)
+    sampler.py      how a token is drawn; detokenizer.py: what of it may be shown
+
+llama.cpp and numpy are imported when an engine starts, not with this package.
+"""
+
+from backends.engine.engine import Engine
+from backends.engine.options import EngineOptions
+
+__all__ = ["Engine", "EngineOptions"]

@@ -1,0 +1,247 @@
+"""The engine as a Backend: loading in the background, requests to sequences, events back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Literal
+
+from backends.backend import ChatRequest
+from backends.engine.options import EngineOptions
+from backends.engine.sampler import model_defaults, resolve
+from backends.engine.scheduler import answer_limit
+from backends.engine.sequence import Mailbox, Sequence
+from backends.errors import BackendError, Code
+from backends.events import Event, Status, is_terminal
+
+if TYPE_CHECKING:
+    from backends.engine.loop import StepLoop
+    from backends.engine.runner import ModelInfo, Runner
+    from backends.engine.template import ChatTemplate
+
+log = logging.getLogger(__name__)
+
+State = Literal["idle", "loading", "ready", "failed", "closed"]
+
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread gives up Python's lock to another: the scheduler must not wait 5 ms for it."""
+
+
+class Engine:
+    """A `Backend` that answers from a GGUF with llama.cpp, in this process, on a thread of its own.
+
+    Loading begins with the first request or `start`; requests that come meanwhile see its progress and then run. One
+    engine belongs to one asyncio loop, that of its first use.
+    """
+
+    def __init__(self, options: EngineOptions) -> None:
+        self.options = options
+        self.state: State = "idle"
+        self._permille = 0
+        self._failure: BackendError | None = None
+        self._changed = asyncio.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._aio: asyncio.AbstractEventLoop | None = None
+        self._runner: Runner | None = None
+        self._template: ChatTemplate | None = None
+        self._steps: StepLoop | None = None
+
+    # ---- what others may ask
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """What is loaded; None unless `state` is "ready"."""
+        return self._runner.info if self._runner and self.state == "ready" else None
+
+    async def start(self) -> None:
+        """Begin to load, if that has not begun; returns at once."""
+        if self.state == "idle":
+            self.state = "loading"
+            self._aio = asyncio.get_running_loop()
+            self._thread = threading.Thread(target=self._main, name="llmchat-engine", daemon=True)
+            self._thread.start()
+
+    async def ready(self) -> ModelInfo:
+        """Wait until the model is loaded. Raises BackendError when it cannot be, or the engine was closed."""
+        await self.start()
+        while self.state == "loading":
+            await self._changed.wait()
+        runner, _, _ = self._loaded()
+        return runner.info
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens `text` is, special tokens not recognised in it. Raises BackendError unless ready."""
+        runner, _, _ = self._loaded()
+        return len(runner.tokenize(text, False))
+
+    # ---- Backend
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+        """See `Backend.stream`."""
+        return self._stream(request, time.perf_counter())
+
+    async def warm(self, request: ChatRequest) -> None:
+        """See `Backend.warm`: loads the model."""
+        await self.start()
+
+    async def aclose(self) -> None:
+        """End running streams with an `Error` (SHUTDOWN), stop the thread and free the model."""
+        self._closing.set()
+        if self._steps is not None:
+            self._steps.close()
+        self._set_state("closed")
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    # ---- a request
+
+    async def _stream(self, request: ChatRequest, arrival: float) -> AsyncIterator[Event]:
+        await self.start()
+        loaded_ms = 0.0
+        while self.state == "loading":
+            yield Status("loading", done=self._permille, total=1000)
+            await self._changed.wait()
+            loaded_ms = (time.perf_counter() - arrival) * 1000
+        try:
+            sequence, steps = await self._submit(request, arrival, loaded_ms)
+        except BackendError as error:
+            yield error.event()
+            return
+        ended = False
+        try:
+            while not ended:
+                event = await sequence.mailbox.take()
+                ended = is_terminal(event)
+                yield event
+        finally:
+            if not ended:
+                steps.cancel(sequence)
+
+    async def _submit(self, request: ChatRequest, arrival: float, loaded_ms: float) -> tuple[Sequence, StepLoop]:
+        """Turn `request` into a sequence and hand it to the scheduler. Raises BackendError for what cannot be done."""
+        runner, template, steps = self._loaded()
+        draw = resolve(request.sampling, model_defaults(runner.metadata))
+        if request.max_tokens is not None and request.max_tokens < 1:
+            raise BackendError(Code.BAD_REQUEST, f"max_tokens {request.max_tokens} is not at least 1")
+        prompt = await asyncio.to_thread(_prompt, runner, template, request)
+        n_ctx = runner.info.n_ctx
+        limit = answer_limit(len(prompt), request.max_tokens, request.token_limit, n_ctx)
+        if limit < 1:
+            raise _context_full(len(prompt), request, n_ctx)
+        sequence = Sequence(prompt, limit, draw, request.sampling.stop, arrival)
+        sequence.loaded_ms = loaded_ms
+        steps.submit(sequence)
+        return sequence, steps
+
+    def _loaded(self) -> tuple[Runner, ChatTemplate, StepLoop]:
+        """The parts of a loaded engine. Raises BackendError when there are none."""
+        if self._failure is not None:
+            raise self._failure
+        if self.state == "closed":
+            raise BackendError(Code.SHUTDOWN, "the engine was shut down", retryable=True)
+        if self._runner is None or self._template is None or self._steps is None:
+            raise BackendError(Code.MODEL_LOAD, "the model is not loaded yet", retryable=True)
+        return self._runner, self._template, self._steps
+
+    # ---- the thread
+
+    def _main(self) -> None:
+        """Load, run, free."""
+        switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        try:
+            runner = self._load()
+        except BackendError as error:
+            self._call(self._fail, error)
+        except Exception as error:  # the thread's boundary: nobody above could report it
+            log.exception("loading the model failed")
+            self._call(self._fail, BackendError(Code.INTERNAL, f"loading the model failed on a defect: {error!r}"))
+        else:
+            if self._steps is not None:
+                self._steps.run()
+            runner.close()
+        finally:
+            sys.setswitchinterval(switch_interval)
+
+    def _load(self) -> Runner:
+        from backends.engine.loop import StepLoop
+        from backends.engine.runner import Runner
+        from backends.engine.template import CHATML, ChatTemplate
+
+        runner = Runner(self.options, self._on_progress)
+        try:
+            self._template = ChatTemplate(runner.chat_template or CHATML, *runner.token_texts())
+        except BackendError:
+            runner.close()
+            raise
+        self._runner = runner
+        self._steps = StepLoop(runner, self.options, lambda batch: self._call(_deliver, batch))
+        if self._closing.is_set():  # aclose may have looked before there was a loop to close
+            self._steps.close()
+        self._call(self._set_state, "ready")
+        return runner
+
+    def _on_progress(self, part: float) -> bool:
+        permille = round(part * 1000)
+        if permille > self._permille:
+            self._call(self._set_progress, permille)
+        return not self._closing.is_set()
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        """Call `function` on the asyncio loop; with that gone nobody listens, and the thread ends."""
+        assert self._aio is not None
+        try:
+            self._aio.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            self._closing.set()
+            if self._steps is not None:
+                self._steps.close()
+
+    # ---- called on the asyncio loop
+
+    def _set_progress(self, permille: int) -> None:
+        self._permille = permille
+        self._notify()
+
+    def _set_state(self, state: State) -> None:
+        if self.state != "closed":
+            self.state = state
+        self._notify()
+
+    def _fail(self, failure: BackendError) -> None:
+        if self.state != "closed":
+            self._failure = failure
+        self._set_state("failed")
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _deliver(batch: list[tuple[Mailbox, list[Event]]]) -> None:
+    for mailbox, events in batch:
+        mailbox.deliver(events)
+
+
+def _prompt(runner: Runner, template: ChatTemplate, request: ChatRequest) -> list[int]:
+    """The prompt's token ids. Raises BackendError (BAD_REQUEST) when the template refuses the messages."""
+    from backends.engine.template import tokenize
+
+    tokens = tokenize(template.render(request.messages, request.continue_from), runner.tokenize, runner.bos)
+    if not tokens:
+        raise BackendError(Code.BAD_REQUEST, "the prompt is empty: the request has no messages")
+    return tokens
+
+
+def _context_full(prompt: int, request: ChatRequest, n_ctx: int) -> BackendError:
+    asked = f" and max_tokens {request.max_tokens:,}" if request.max_tokens is not None else ""
+    advice = "shorten the conversation or its sources" + (", or ask for fewer tokens" if asked else "")
+    return BackendError(
+        Code.CONTEXT_FULL,
+        f"the prompt has {prompt:,} tokens{asked}, but the context holds {n_ctx:,}: {advice}, or raise n_ctx",
+    )

@@ -1,0 +1,91 @@
+"""The account of the KV cache: which sequence was promised how many cells, and how many of them it fills.
+
+llama.cpp's unified cache places a sequence's cells wherever they are free and cannot be asked how many are in use, so
+the engine keeps the account itself. Nothing here touches llama.cpp.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from backends.engine.options import KvType
+
+BYTES_PER_ELEMENT: dict[KvType, float] = {
+    "f32": 4,
+    "f16": 2,
+    "bf16": 2,
+    "q8_0": 34 / 32,
+    "q5_1": 24 / 32,
+    "q5_0": 22 / 32,
+    "q4_1": 20 / 32,
+    "q4_0": 18 / 32,
+}
+"""Bytes of one number of the cache. Quantized formats are blocks of 32 numbers with their scales (ggml-common.h)."""
+
+AUTO_KV_BYTES = 1 << 30
+"""What the cache may cost when its size is left to the engine and one context is smaller than that."""
+
+
+def bytes_per_token(layers: int, kv_heads: int, head_dim: int, kv_type: KvType = "f16") -> int:
+    """Bytes that one cell costs: 2 (K and V) x layers x KV heads x head dimension x bytes of a number.
+
+    With grouped-query attention `kv_heads` is smaller than the number of attention heads, and so is the cache.
+    """
+    return round(2 * layers * kv_heads * head_dim * BYTES_PER_ELEMENT[kv_type])
+
+
+def cells_for(n_ctx: int, max_streams: int, token_bytes: int) -> int:
+    """How many cells to have when nobody said: `n_ctx` per stream within `AUTO_KV_BYTES`, at least one `n_ctx`."""
+    affordable = AUTO_KV_BYTES // max(1, token_bytes)
+    return max(n_ctx, min(n_ctx * max_streams, affordable))
+
+
+class _Account(msgspec.Struct):
+    promised: int
+    used: int = 0
+
+
+class KvCells:
+    """Cells promised to and used by sequences, by their slot. `used` never exceeds `promised`, nor that `total`."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._accounts: dict[int, _Account] = {}
+
+    @property
+    def promised(self) -> int:
+        """Cells that running sequences may fill until they end."""
+        return sum(account.promised for account in self._accounts.values())
+
+    @property
+    def used(self) -> int:
+        """Cells that hold a token now."""
+        return sum(account.used for account in self._accounts.values())
+
+    @property
+    def free(self) -> int:
+        """Cells not yet promised to anybody."""
+        return self.total - self.promised
+
+    def used_by(self, slot: int) -> int:
+        """Cells that the sequence in `slot` fills."""
+        return self._accounts[slot].used
+
+    def promise(self, slot: int, cells: int) -> None:
+        """Set `cells` aside for a new sequence. Raises ValueError if the slot is taken or there are not so many."""
+        if slot in self._accounts:
+            raise ValueError(f"slot {slot} is taken")
+        if not 0 < cells <= self.free:
+            raise ValueError(f"{cells} cells asked, {self.free} of {self.total} free")
+        self._accounts[slot] = _Account(cells)
+
+    def fill(self, slot: int, used: int) -> None:
+        """The sequence in `slot` now fills `used` cells. Raises ValueError beyond what it was promised."""
+        account = self._accounts[slot]
+        if not 0 <= used <= account.promised:
+            raise ValueError(f"slot {slot} fills {used} of {account.promised} promised cells")
+        account.used = used
+
+    def release(self, slot: int) -> None:
+        """The sequence in `slot` has ended and its cells are empty."""
+        del self._accounts[slot]

@@ -1,0 +1,80 @@
+"""llama.cpp as a library: importing it, its log, and what the machine offers. Used by runner.py alone."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import re
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from backends.errors import BackendError, Code
+
+log = logging.getLogger("backends.engine.llama_cpp")
+
+MISSING = (
+    "the local model needs llama-cpp-python, which is not installed or does not load ({reason}). "
+    "Install it with: pip install llama-cpp-python"
+)
+_ERROR = 4
+# ggml_log_level of ggml.h. Errors come with a return code, which is what we report: an aborted decode is no news.
+_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.INFO, _ERROR: logging.INFO}
+_complaints: deque[str] = deque(maxlen=8)
+_keep: list[Any] = []  # C callbacks that must live as long as the process
+
+
+def load_library() -> Any:
+    """The module ``llama_cpp.llama_cpp``, its log sent to Python's logging. Raises BackendError (ENGINE_MISSING)."""
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # a failed assert must not start a debugger
+    try:
+        import llama_cpp.llama_cpp as library
+    except (ImportError, OSError, RuntimeError, FileNotFoundError) as error:
+        raise BackendError(Code.ENGINE_MISSING, MISSING.format(reason=error)) from None
+    if not _keep:
+        _keep.append(library.llama_log_callback(_on_log))
+        library.llama_log_set(_keep[0], None)
+        library.llama_backend_init()
+    return library
+
+
+def complaint() -> str:
+    """The cause of llama.cpp's last failure in its own words, empty if it gave none. Forgets it.
+
+    It logs the cause first, then every caller's "failed to"; names of functions in front are left out.
+    """
+    cause = _complaints[0] if _complaints else ""
+    _complaints.clear()
+    return re.sub(r"^(\w+: )+(error loading model: )?", "", cause)
+
+
+def _on_log(level: int, text: bytes, _data: Any) -> None:
+    line = text.decode("utf-8", "replace").strip()
+    if not line or level not in _LEVELS:
+        return
+    if level == _ERROR:
+        _complaints.append(line)
+    log.log(_LEVELS[level], "%s", line)
+
+
+def abort_callback(library: Any) -> Any:
+    """An abort callback that never needs Python's lock: C's ``strlen`` on the two bytes given as its data.
+
+    It returns 0 while the first byte is 0, else 1: what llama.cpp takes as "stop".
+    """
+    address = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value
+    return library.ggml_abort_callback(address)
+
+
+def physical_cores() -> int:
+    """Cores this process may use, hyper-threads not counted: two of them on one core slow each other in matrix work."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    cores = set()
+    for cpu in allowed:
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            cores.add(siblings.read_text())
+        except OSError:  # not Linux, or hidden in a container
+            return len(allowed)
+    return max(1, len(cores))

@@ -1,0 +1,333 @@
+"""The scheduler thread's one loop: take in requests and cancels, admit, compute one step, publish what came of it.
+
+Decisions are scheduler.py's, arithmetic is runner.py's; this module owns the sequences and carries both out. Whatever
+happened in a step reaches the asyncio side with one wake-up, just before the next step computes: llama.cpp lets go of
+Python's lock there, so the reader runs beside it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Sequence as Items
+
+from backends.engine.kv_cache import KvCells
+from backends.engine.options import EngineOptions
+from backends.engine.runner import ABORTED, DECODED, Job, Runner
+from backends.engine.scheduler import Active, Candidate, Chunk, admit, plan_step
+from backends.engine.sequence import Mailbox, Sequence, append_joined
+from backends.errors import BackendError, Code
+from backends.events import Done, Event, FinishReason, Meta, Status, Token
+from backends.telemetry.stages import Span
+
+log = logging.getLogger(__name__)
+
+PUBLISH_INTERVAL = 0.004
+"""Seconds between wake-ups of the reader while nothing but further tokens is new: a fast model would drown it."""
+
+Publish = Callable[[list[tuple[Mailbox, list[Event]]]], None]
+
+
+class StepLoop:
+    """All sequences of one engine. `submit`, `cancel` and `close` are for the asyncio side; `run` is the thread."""
+
+    def __init__(self, runner: Runner, options: EngineOptions, publish: Publish) -> None:
+        self._runner = runner
+        self._options = options
+        self._publish_batch = publish
+        self._changed = threading.Condition()
+        # shared, under _changed
+        self._arrivals: list[Sequence] = []
+        self._cancels: list[Sequence] = []
+        self._interruptible: frozenset[int] = frozenset()
+        self._end: BackendError | None = None
+        # the thread's own
+        self._cells = KvCells(runner.info.kv_cells)
+        self._slots = list(range(options.max_streams))
+        self._waiting: deque[Sequence] = deque()
+        self._running: dict[int, Sequence] = {}
+        self._outbox: dict[Mailbox, list[Event]] = {}
+        self._published = 0.0
+        self._urgent = False
+
+    # ---- the asyncio side
+
+    def submit(self, sequence: Sequence) -> None:
+        """Hand `sequence` over; its mailbox gets everything further. Raises BackendError when the loop has ended."""
+        with self._changed:
+            if self._end is not None:
+                raise self._end
+            self._arrivals.append(sequence)
+            self._changed.notify()
+
+    def cancel(self, sequence: Sequence) -> None:
+        """Nobody reads `sequence` any more: end it within a step. Harmless if it has ended."""
+        with self._changed:
+            self._cancels.append(sequence)
+            if sequence.key in self._interruptible:
+                self._runner.abort(True)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """End the loop within a step; what runs or waits is told so."""
+        with self._changed:
+            if self._end is None:
+                self._end = BackendError(Code.SHUTDOWN, "the engine was shut down", retryable=True)
+            self._runner.abort(True)
+            self._changed.notify()
+
+    # ---- the thread
+
+    def run(self) -> None:
+        """Step until `close`. A defect ends the loop too, and every client is told."""
+        try:
+            while self._collect():
+                self._step()
+        except Exception as error:  # the thread's boundary: nobody above could report it
+            log.exception("the engine's step loop failed")
+            self._finish_loop(BackendError(Code.INTERNAL, f"the engine stopped on a defect ({error!r}); see its log"))
+        else:
+            assert self._end is not None
+            self._finish_loop(self._end)
+
+    def _finish_loop(self, end: BackendError) -> None:
+        with self._changed:
+            self._end = end
+            left = [*self._running.values(), *self._waiting, *self._arrivals]
+            self._arrivals.clear()
+        for sequence in left:
+            self._runner.free_sampler(sequence.sampler)
+            self._post(sequence, end.event())
+        self._running.clear()
+        self._waiting.clear()
+        self._publish()
+
+    def _collect(self) -> bool:
+        """Take in what the asyncio side left, waiting for it when there is nothing to do. False: the loop ends."""
+        if not self._running and not self._waiting:
+            self._publish()
+        with self._changed:
+            while not (self._end or self._arrivals or self._cancels or self._running or self._waiting):
+                self._changed.wait()
+            arrivals, self._arrivals = self._arrivals, []
+            cancels, self._cancels = self._cancels, []
+            if self._end:
+                self._arrivals = arrivals
+                return False
+        for sequence in arrivals:
+            self._take_in(sequence)
+        for sequence in cancels:
+            self._drop(sequence)
+        self._expire()
+        self._admit()
+        return True
+
+    def _take_in(self, sequence: Sequence) -> None:
+        candidate = Candidate(sequence.key, sequence.cells)
+        startable = not self._waiting and admit([candidate], len(self._slots), self._cells.free)
+        if not startable and len(self._waiting) >= self._options.max_queue:
+            self._post(sequence, self._overloaded(f"{len(self._waiting)} requests wait already").event())
+            return
+        self._waiting.append(sequence)
+        if startable:
+            self._admit()
+
+    def _drop(self, sequence: Sequence) -> None:
+        if sequence.key in self._running:
+            self._release(sequence)
+        elif sequence in self._waiting:
+            self._waiting.remove(sequence)
+
+    def _expire(self) -> None:
+        """Refuse who has waited too long; the head of the queue has waited longest."""
+        patience = self._options.queue_timeout * 1000
+        while self._waiting and self._waiting[0].now() - self._waiting[0].queued_ms > patience:
+            sequence = self._waiting.popleft()
+            self._post(sequence, self._overloaded(f"waited {self._options.queue_timeout:g} s for a place").event())
+
+    def _overloaded(self, reason: str) -> BackendError:
+        advice = f"the engine is busy: {reason}, {len(self._running)} are being answered; try again in a moment"
+        return BackendError(Code.OVERLOADED, advice, retryable=True, retry_after=2.0)
+
+    def _admit(self) -> None:
+        """Start who fits, and tell the others their place."""
+        queue = [Candidate(sequence.key, sequence.cells) for sequence in self._waiting]
+        for _ in admit(queue, len(self._slots), self._cells.free):
+            self._start(self._waiting.popleft())
+        for position, sequence in enumerate(self._waiting, 1):
+            if sequence.position != position:
+                sequence.position = position
+                self._post(sequence, Status("queued", position=position))
+
+    def _start(self, sequence: Sequence) -> None:
+        sequence.slot = heapq.heappop(self._slots)
+        self._cells.promise(sequence.slot, sequence.cells)
+        sequence.computed = sequence.cached  # nothing is cached until prefixes are kept
+        sequence.sampler = self._runner.make_sampler(sequence.draw)
+        sequence.started_ms = sequence.now()
+        self._running[sequence.key] = sequence
+        self._post(sequence, _prefilling(sequence))
+
+    def _release(self, sequence: Sequence) -> None:
+        """Take `sequence` out of the running ones and empty its cells."""
+        del self._running[sequence.key]
+        self._runner.remove(sequence.slot, 0)
+        self._runner.free_sampler(sequence.sampler)
+        self._cells.release(sequence.slot)
+        heapq.heappush(self._slots, sequence.slot)
+        sequence.sampler, sequence.slot = None, -1
+
+    # ---- one step
+
+    def _step(self) -> None:
+        active = [Active(sequence.key, sequence.pending) for sequence in self._running.values()]
+        plan = plan_step(active, self._options.prefill_chunk, self._options.n_batch)
+        if self._urgent or time.perf_counter() - self._published >= PUBLISH_INTERVAL:
+            self._publish()
+        if plan:
+            self._compute(plan)
+
+    def _compute(self, plan: Items[Chunk]) -> None:
+        """Compute `plan` and sample. What llama.cpp refuses is tried one by one: one request's failure is its own."""
+        sequences = [self._running[chunk.key] for chunk in plan]
+        jobs = [
+            Job(it.slot, it.computed, it.tokens[it.computed : it.computed + chunk.tokens], chunk.last)
+            for it, chunk in zip(sequences, plan, strict=True)
+        ]
+        with self._changed:
+            if self._cancels or self._end:
+                return
+            self._runner.abort(False)
+            self._interruptible = frozenset(chunk.key for chunk in plan if chunk.tokens > 1)
+        code = self._runner.decode(jobs)
+        with self._changed:
+            self._interruptible = frozenset()
+        if code == DECODED:
+            self._advance(plan, sequences)
+            return
+        self._roll_back(sequences)
+        if code == ABORTED:
+            return
+        if len(sequences) == 1:
+            self._fail(sequences[0], code)
+            return
+        for it in sequences:
+            self._compute(plan_step([Active(it.key, it.pending)], self._options.prefill_chunk, self._options.n_batch))
+
+    def _advance(self, plan: Items[Chunk], sequences: Items[Sequence]) -> None:
+        """Enter what was computed, and draw a token for everyone whose last known token was among it."""
+        row = 0
+        for chunk, sequence in zip(plan, sequences, strict=True):
+            sequence.computed += chunk.tokens
+            self._cells.fill(sequence.slot, sequence.computed)
+            if sequence.prefilled_ms is None:
+                self._post(sequence, _prefilling(sequence))
+            if chunk.last:
+                if sequence.prefilled_ms is None:
+                    sequence.prefilled_ms = sequence.now()
+                    self._post(sequence, Status("generating"))
+                token = self._runner.sample(row, sequence.sampler)
+                row += 1
+                self._accept(sequence, token)
+
+    def _roll_back(self, sequences: Items[Sequence]) -> None:
+        """Forget what a failed step left of `sequences` in the memory; it is computed again."""
+        for sequence in sequences:
+            if not self._runner.remove(sequence.slot, sequence.computed):
+                sequence.computed = 0
+                self._cells.fill(sequence.slot, 0)
+
+    def _fail(self, sequence: Sequence, code: int) -> None:
+        self._release(sequence)
+        message = f"llama.cpp could not compute this request (llama_decode returned {code}); others are not affected"
+        self._post(sequence, BackendError(Code.INTERNAL, message).event())
+
+    # ---- tokens and endings
+
+    def _accept(self, sequence: Sequence, token: int) -> None:
+        if self._runner.ends(token):
+            self._finish(sequence, "stop")
+            return
+        sequence.tokens.append(token)
+        sequence.unsent += 1
+        self._say(sequence, sequence.text.push(self._runner.piece(token)))
+        if sequence.text.stopped:
+            self._finish(sequence, "stop")
+        elif sequence.completion_tokens >= sequence.limit:
+            self._finish(sequence, "length")
+
+    def _say(self, sequence: Sequence, text: str) -> None:
+        if not text:
+            return
+        if sequence.first_token_ms is None:
+            sequence.first_token_ms = sequence.now()
+            self._post(sequence, self._first_meta(sequence))
+        token = Token(text, sequence.unsent)
+        sequence.unsent = 0
+        append_joined(self._outbox.setdefault(sequence.mailbox, []), token)
+
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
+        self._say(sequence, sequence.text.finish())
+        now = sequence.now()
+        used = self._cells.used
+        self._release(sequence)
+        if sequence.first_token_ms is None:  # an answer without text
+            sequence.first_token_ms = now
+            self._post(sequence, self._first_meta(sequence))
+        span = Span("total_generation", sequence.first_token_ms, now - sequence.first_token_ms)
+        usage = Meta(
+            latency=now,
+            prompt_tokens=sequence.prompt_tokens,
+            completion_tokens=sequence.completion_tokens,
+            kv_used=used,
+            kv_cells=self._cells.total,
+            spans=(span,),
+        )
+        self._post(sequence, usage)
+        self._post(sequence, Done(sequence.completion_tokens, now, reason))
+
+    def _first_meta(self, it: Sequence) -> Meta:
+        """What is known when the first token is: the stages that led to it, and the state of the KV cache."""
+        assert it.started_ms is not None
+        assert it.prefilled_ms is not None
+        assert it.first_token_ms is not None
+        marks = [0.0, it.loaded_ms, it.started_ms, it.prefilled_ms, it.first_token_ms]
+        spans = (
+            Span("model_load", marks[0], marks[1] - marks[0]),
+            Span("provider_queue", marks[1], marks[2] - marks[1]),
+            Span("prefill", marks[2], marks[3] - marks[2]),
+            Span("decode_first_token", marks[3], marks[4] - marks[3]),
+        )
+        info = self._runner.info
+        return Meta(
+            model=info.name,
+            latency=it.first_token_ms,
+            prompt_tokens=it.prompt_tokens,
+            cached_tokens=it.cached,
+            kv_used=self._cells.used,
+            kv_cells=self._cells.total,
+            kv_bytes_per_token=info.kv_bytes_per_token,
+            spans=spans if it.loaded_ms else spans[1:],
+        )
+
+    # ---- the way out
+
+    def _post(self, sequence: Sequence, event: Event) -> None:
+        self._outbox.setdefault(sequence.mailbox, []).append(event)
+        self._urgent = True
+
+    def _publish(self) -> None:
+        if self._outbox:
+            batch, self._outbox = list(self._outbox.items()), {}
+            self._publish_batch(batch)
+            self._published = time.perf_counter()
+        self._urgent = False
+
+
+def _prefilling(sequence: Sequence) -> Status:
+    done = min(sequence.computed, sequence.prompt_tokens)
+    return Status("prefilling", total=sequence.prompt_tokens, done=done, cached=sequence.cached)

@@ -1,0 +1,43 @@
+"""What the engine may be told: one frozen struct, read from the configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the local model is run. Defaults suit a laptop; 0 means "chosen by the engine".
+
+    - `model`: path of the GGUF file.
+    - `n_ctx`: tokens that one conversation may hold, prompt and answer (0: what the model was trained for).
+    - `kv_cells`: tokens that all conversations together may hold in the KV cache (0: `n_ctx` for each stream as far as
+      that costs no more than 1 GiB, and never less than one `n_ctx`).
+    - `kv_type`: number format of the KV cache; the quantized ones need flash attention.
+    - `max_streams`: answers made at the same time; further requests wait.
+    - `max_queue`: how many may wait; the next one is refused. `queue_timeout`: seconds that one may wait.
+    - `prefill_chunk`: tokens of prompts per step: smaller keeps running answers smoother, larger reads prompts faster.
+    - `n_batch`, `n_ubatch`: llama.cpp's logical and physical batch, in tokens.
+    - `n_threads`: 0 takes the physical cores.
+    - `n_gpu_layers`: layers in GPU memory; -1 is all of them, where llama.cpp was built for the GPU.
+    """
+
+    model: str
+    n_ctx: _Count = 0
+    kv_cells: _Count = 0
+    kv_type: KvType = "f16"
+    max_streams: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
+    max_queue: _Count = 64
+    queue_timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    prefill_chunk: _Positive = 256
+    n_batch: _Positive = 2048
+    n_ubatch: _Positive = 512
+    n_threads: _Count = 0
+    n_gpu_layers: Annotated[int, msgspec.Meta(ge=-1)] = -1
+    flash_attention: Literal["auto", "on", "off"] = "auto"

@@ -1,0 +1,344 @@
+"""llama.cpp behind plain Python calls: load, tokenize, decode a batch, sample. The only caller of llama.cpp.
+
+Everything but `tokenize`, `count_tokens` and `abort` belongs to one thread, the scheduler's. The facts about the C API
+that this relies on are those of ``llama.h``: what `llama_decode` returns, and what is in the memory afterwards.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from backends.engine.kv_cache import bytes_per_token, cells_for
+from backends.engine.library import abort_callback, complaint, load_library, physical_cores
+from backends.engine.options import EngineOptions
+from backends.engine.sampler import Draw
+from backends.errors import BackendError, Code
+
+DECODED, NO_CELLS, ABORTED = 0, 1, 2
+"""What `Runner.decode` returns; negative numbers are failures."""
+
+_FLASH = {"auto": -1, "off": 0, "on": 1}
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """What is loaded. Sizes in tokens (`n_ctx_train`, `n_ctx`, `kv_cells`) or bytes."""
+
+    name: str
+    path: str
+    description: str
+    n_params: int
+    size: int
+    n_ctx_train: int
+    n_ctx: int
+    kv_cells: int
+    kv_bytes_per_token: int
+
+
+class Job(NamedTuple):
+    """Tokens of the sequence in `slot` to compute, the first at position `start`; `output`: sample after the last."""
+
+    slot: int
+    start: int
+    tokens: Sequence[int]
+    output: bool
+
+
+class Runner:
+    """A loaded model and one context for `max_streams` sequences."""
+
+    def __init__(self, options: EngineOptions, on_progress: Callable[[float], bool]) -> None:
+        """Load the model. `on_progress` gets the part of the weights that is read; False from it gives up.
+
+        Raises BackendError: ENGINE_MISSING, or MODEL_LOAD with the path, the reason and advice.
+        """
+        _check_file(options.model)
+        self._c = c = load_library()
+        complaint()
+        self._abort_flag = ctypes.create_string_buffer(2)
+        self._abort_callback = abort_callback(c)
+        self._vocab_lock = threading.Lock()
+        self._model = self._load_model(options, on_progress)
+        self._vocab: Any = c.llama_model_get_vocab(self._model)
+        self.metadata = self._read_metadata()
+        try:
+            self._n_ctx, token_bytes = self._plan_context(options)
+            self._context = self._open_context(options, token_bytes)
+        except BackendError:
+            c.llama_model_free(self._model)
+            raise
+        self._memory = c.llama_get_memory(self._context)
+        self.info = self._describe(options, token_bytes)
+        self._n_vocab = int(c.llama_vocab_n_tokens(self._vocab))
+        self._pieces: dict[int, bytes] = {}
+        self._make_batch(options)
+        self._warm_up()
+
+    # ---- loading
+
+    def _load_model(self, options: EngineOptions, on_progress: Callable[[float], bool]) -> Any:
+        params = self._c.llama_model_default_params()
+        params.n_gpu_layers = options.n_gpu_layers
+        callback = self._c.llama_progress_callback(lambda part, _data: on_progress(part))
+        params.progress_callback = callback
+        model = self._c.llama_model_load_from_file(str(Path(options.model).expanduser()).encode(), params)
+        if not model:
+            raise _load_error(options.model, complaint() or "llama.cpp gave no reason")
+        if not self._c.llama_model_has_decoder(model) or self._c.llama_model_has_encoder(model):
+            self._c.llama_model_free(model)
+            raise _load_error(options.model, "it is not a text-generating (decoder-only) model")
+        return model
+
+    def _plan_context(self, options: EngineOptions) -> tuple[int, int]:
+        """Tokens of one conversation, and bytes that a cell of the KV cache costs."""
+        c, model = self._c, self._model
+        heads = max(1, int(c.llama_model_n_head(model)))
+        architecture = self.metadata.get("general.architecture", "")
+        default = int(c.llama_model_n_embd(model)) // heads
+        key = int(self.metadata.get(f"{architecture}.attention.key_length", default))
+        value = int(self.metadata.get(f"{architecture}.attention.value_length", default))
+        layers, kv_heads = int(c.llama_model_n_layer(model)), int(c.llama_model_n_head_kv(model))
+        token_bytes = bytes_per_token(layers, kv_heads, (key + value) // 2, options.kv_type)
+        return options.n_ctx or int(c.llama_model_n_ctx_train(model)), token_bytes
+
+    def _open_context(self, options: EngineOptions, token_bytes: int) -> Any:
+        c = self._c
+        cells = options.kv_cells or cells_for(self._n_ctx, options.max_streams, token_bytes)
+        params = c.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_batch, params.n_ubatch = options.n_batch, min(options.n_ubatch, options.n_batch)
+        params.n_seq_max = params.n_outputs_max = options.max_streams
+        params.n_threads = params.n_threads_batch = options.n_threads or physical_cores()
+        params.flash_attn_type = _FLASH[options.flash_attention]
+        params.type_k = params.type_v = getattr(c, f"GGML_TYPE_{options.kv_type.upper()}")
+        params.kv_unified = True
+        params.abort_callback = self._abort_callback
+        params.abort_callback_data = ctypes.addressof(self._abort_flag)
+        context = c.llama_init_from_model(self._model, params)
+        if not context:
+            size = f"{cells * token_bytes / 2**30:.1f} GiB"
+            advice = f"the KV cache of {cells:,} tokens takes {size}; a smaller n_ctx or another kv_type may help"
+            raise _load_error(options.model, f"{complaint() or 'no context could be made'} ({advice})")
+        return context
+
+    def _describe(self, options: EngineOptions, token_bytes: int) -> ModelInfo:
+        c = self._c
+        text = ctypes.create_string_buffer(256)
+        c.llama_model_desc(self._model, text, len(text))
+        cells = int(c.llama_n_ctx(self._context))
+        return ModelInfo(
+            name=self.metadata.get("general.name") or Path(options.model).stem,
+            path=options.model,
+            description=text.value.decode("utf-8", "replace"),
+            n_params=int(c.llama_model_n_params(self._model)),
+            size=int(c.llama_model_size(self._model)),
+            n_ctx_train=int(c.llama_model_n_ctx_train(self._model)),
+            n_ctx=min(self._n_ctx, cells),
+            kv_cells=cells,
+            kv_bytes_per_token=token_bytes,
+        )
+
+    def _read_metadata(self) -> dict[str, str]:
+        """The GGUF's keys as text; arrays as llama.cpp prints them."""
+        c, model = self._c, self._model
+        found: dict[str, str] = {}
+        for index in range(c.llama_model_meta_count(model)):
+            key = _c_text(partial(c.llama_model_meta_key_by_index, model, index))
+            if not key.startswith("tokenizer.ggml.") or key.rpartition(".")[2] in ("model", "pre", "add_space_prefix"):
+                found[key] = _c_text(partial(c.llama_model_meta_val_str_by_index, model, index))
+        return found
+
+    def _make_batch(self, options: EngineOptions) -> None:
+        """The batch that every step reuses: numpy arrays, with llama.cpp's struct pointing into them."""
+        c, size = self._c, options.n_batch
+        self._token, self._pos = np.zeros(size, np.int32), np.zeros(size, np.int32)
+        self._n_seq_id, self._output = np.ones(size, np.int32), np.zeros(size, np.int8)
+        self._slots = np.arange(options.max_streams, dtype=np.int32)
+        self._slot_address = [self._slots.ctypes.data + 4 * slot for slot in range(options.max_streams)]
+        self._seq_id = np.full(size, self._slot_address[0], np.uintp)
+        self._batch = c.llama_batch()
+        addresses = {
+            "token": self._token.ctypes.data,
+            "pos": self._pos.ctypes.data,
+            "n_seq_id": self._n_seq_id.ctypes.data,
+            "seq_id": self._seq_id.ctypes.data,
+            "logits": self._output.ctypes.data,
+        }
+        kinds = dict(c.llama_batch._fields_)
+        for field, address in addresses.items():
+            setattr(self._batch, field, ctypes.cast(address, kinds[field]))
+        self._outputs: list[int] = []
+        self._logits: np.ndarray[Any, np.dtype[np.float32]] | None = None
+        self._logits_address = 0
+
+    def _warm_up(self) -> None:
+        """Touch all weights once, so that the first prompt does not pay for reading them from the disk."""
+        self._c.llama_set_warmup(self._context, True)
+        self.decode([Job(0, 0, [max(0, self._c.llama_vocab_bos(self._vocab))], False)])
+        self._c.llama_memory_clear(self._memory, True)
+        self._c.llama_set_warmup(self._context, False)
+
+    # ---- text and tokens
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja source that the GGUF carries."""
+        return self.metadata.get("tokenizer.chat_template") or None
+
+    @property
+    def bos(self) -> int | None:
+        """The token that every prompt has to begin with, if the vocabulary wants one."""
+        return int(self._c.llama_vocab_bos(self._vocab)) if self._c.llama_vocab_get_add_bos(self._vocab) else None
+
+    def token_texts(self) -> tuple[str, str]:
+        """The texts of the beginning- and end-of-sequence tokens, which templates write; empty if there is none."""
+        ids = self._c.llama_vocab_bos(self._vocab), self._c.llama_vocab_eos(self._vocab)
+        bos, eos = (self._c.llama_vocab_get_text(self._vocab, token) if token >= 0 else b"" for token in ids)
+        return bos.decode("utf-8", "replace"), eos.decode("utf-8", "replace")
+
+    def tokenize(self, text: str, special: bool) -> list[int]:
+        """Token ids of `text`; control tokens are recognised only if `special`. From any thread."""
+        raw = text.encode("utf-8", "replace")
+        size = len(raw) + 8
+        with self._vocab_lock:
+            if not self._model:
+                raise BackendError(Code.SHUTDOWN, "the engine is closing")
+            while True:
+                ids = (ctypes.c_int32 * size)()
+                count = int(self._c.llama_tokenize(self._vocab, raw, len(raw), ids, size, False, special))
+                if count >= 0:
+                    return ids[:count]
+                size = -count
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that `token` stands for; none for control tokens."""
+        piece = self._pieces.get(token)
+        if piece is None:
+            text = ctypes.create_string_buffer(256)
+            length = self._c.llama_token_to_piece(self._vocab, token, text, len(text), 0, False)
+            if length < 0:
+                text = ctypes.create_string_buffer(-length)
+                length = self._c.llama_token_to_piece(self._vocab, token, text, len(text), 0, False)
+            piece = self._pieces[token] = text.raw[:length]
+        return piece
+
+    def ends(self, token: int) -> bool:
+        """True when `token` ends the answer."""
+        return bool(self._c.llama_vocab_is_eog(self._vocab, token))
+
+    # ---- computing
+
+    def decode(self, jobs: Sequence[Job]) -> int:
+        """Compute `jobs` as one batch. Returns DECODED, NO_CELLS (nothing changed), ABORTED, or a negative number.
+
+        After ABORTED or a number below -1 part of the batch may be in the memory; `remove` it.
+        """
+        at = 0
+        self._outputs.clear()
+        for slot, start, tokens, output in jobs:
+            end = at + len(tokens)
+            if end == at + 1:
+                self._token[at], self._pos[at] = tokens[0], start
+                self._seq_id[at], self._output[at] = self._slot_address[slot], output
+            else:
+                self._token[at:end] = tokens
+                self._pos[at:end] = np.arange(start, start + end - at)
+                self._seq_id[at:end] = self._slot_address[slot]
+                self._output[at:end] = 0
+                self._output[end - 1] = output
+            if output:
+                self._outputs.append(end - 1)
+            at = end
+        self._batch.n_tokens = at
+        return int(self._c.llama_decode(self._context, self._batch))
+
+    def make_sampler(self, draw: Draw) -> int | None:
+        """llama.cpp's sampler chain for `draw`, None for greedy. Give it back with `free_sampler`."""
+        if draw.greedy:
+            return None
+        c = self._c
+        chain = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
+        if draw.top_k:
+            c.llama_sampler_chain_add(chain, c.llama_sampler_init_top_k(draw.top_k))
+        if draw.top_p < 1:
+            c.llama_sampler_chain_add(chain, c.llama_sampler_init_top_p(draw.top_p, 1))
+        if draw.min_p > 0:
+            c.llama_sampler_chain_add(chain, c.llama_sampler_init_min_p(draw.min_p, 1))
+        c.llama_sampler_chain_add(chain, c.llama_sampler_init_temp(draw.temperature))
+        c.llama_sampler_chain_add(chain, c.llama_sampler_init_dist(draw.seed))
+        return int(chain)
+
+    def free_sampler(self, sampler: int | None) -> None:
+        """Release what `make_sampler` made."""
+        if sampler is not None:
+            self._c.llama_sampler_free(sampler)
+
+    def sample(self, row: int, sampler: int | None) -> int:
+        """Draw from the `row`-th output of the last `decode`, in the order of its jobs."""
+        if sampler is not None:
+            return int(self._c.llama_sampler_sample(sampler, self._context, self._outputs[row]))
+        # numpy's argmax is ten times as fast as the C sampler's walk over candidates
+        address = ctypes.addressof(self._c.llama_get_logits(self._context).contents)
+        if self._logits is None or address != self._logits_address:
+            rows = (ctypes.c_float * self._n_vocab * len(self._slots)).from_address(address)
+            self._logits = np.ctypeslib.as_array(rows)
+            self._logits_address = address
+        return int(self._logits[row].argmax())
+
+    def remove(self, slot: int, start: int) -> bool:
+        """Empty the cells of `slot` from position `start` on. False when the model's memory can only forget it all."""
+        if self._c.llama_memory_seq_rm(self._memory, slot, start, -1):
+            return True
+        self._c.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        return False
+
+    def positions(self, slot: int) -> int:
+        """How many positions llama.cpp holds for `slot`: what the account must say."""
+        return int(self._c.llama_memory_seq_pos_max(self._memory, slot)) + 1
+
+    def abort(self, on: bool) -> None:
+        """Make the running `decode` return ABORTED soon, or allow decoding again. CPU only. From any thread."""
+        self._abort_flag[0] = b"\x01" if on else b"\x00"
+
+    def close(self) -> None:
+        """Free the context and the model. Nothing else may be called afterwards; `tokenize` refuses."""
+        with self._vocab_lock:
+            if self._model:
+                self._logits = None
+                self._c.llama_free(self._context)
+                self._c.llama_model_free(self._model)
+                self._model = None
+
+
+def _check_file(path: str) -> None:
+    file = Path(path).expanduser()
+    try:
+        with file.open("rb") as stream:
+            magic = stream.read(4)
+    except OSError as error:
+        raise _load_error(path, error.strerror or str(error)) from None
+    if magic != b"GGUF":
+        raise _load_error(path, "it does not begin like a GGUF file")
+
+
+def _load_error(path: str, reason: str) -> BackendError:
+    return BackendError(
+        Code.MODEL_LOAD, f"cannot load the model {path}: {reason}. Check the path, or fetch the file again."
+    )
+
+
+def _c_text(call: Callable[[Any, int], int]) -> str:
+    """The text that a C function writes into a buffer, whose length it returns."""
+    buffer = ctypes.create_string_buffer(1024)
+    length = call(buffer, len(buffer))
+    if length >= len(buffer):
+        buffer = ctypes.create_string_buffer(length + 1)
+        call(buffer, len(buffer))
+    return buffer.value.decode("utf-8", "replace")

@@ -1,0 +1,97 @@
+"""One request inside the engine: its tokens and how far they are computed, its limits, its times, its way out."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from backends.engine.detokenizer import Detokenizer
+from backends.engine.sampler import Draw
+from backends.events import Event, Token
+
+_keys = itertools.count(1)
+
+
+class Mailbox:
+    """Events on their way from the scheduler thread to the one stream that reads them.
+
+    `deliver` and `take` run on the asyncio loop. Tokens that the reader has not fetched yet are joined.
+    """
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._arrived = asyncio.Event()
+
+    def deliver(self, events: Iterable[Event]) -> None:
+        """Put `events` behind those that are here."""
+        for event in events:
+            append_joined(self._events, event)
+        self._arrived.set()
+
+    async def take(self) -> Event:
+        """The next event, as soon as there is one."""
+        while not self._events:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._events.popleft()
+
+
+def append_joined(events: Any, event: Event) -> None:
+    """Append `event` to the list or deque `events`, joining it with a token before it."""
+    if events and type(event) is Token and type(events[-1]) is Token:
+        events[-1] = Token(events[-1].text + event.text, events[-1].count + event.count)
+    else:
+        events.append(event)
+
+
+class Sequence:
+    """The state of one request. Made on the asyncio side, then touched by the scheduler thread only.
+
+    `tokens` is the prompt and what was sampled so far; the first `computed` of them are in the KV cache. While more
+    than one is pending the sequence prefills; with one pending it decodes. `slot` is llama.cpp's sequence id, -1 while
+    it waits. `cached` counts prompt tokens that were in the cache before. Times are milliseconds since `arrival`.
+    """
+
+    def __init__(self, prompt: list[int], limit: int, draw: Draw, stop: tuple[str, ...], arrival: float) -> None:
+        self.key = next(_keys)
+        self.tokens = prompt
+        self.prompt_tokens = len(prompt)
+        self.limit = limit
+        self.draw = draw
+        self.arrival = arrival
+        self.loaded_ms = 0.0  # how long it waited for the model
+        self.mailbox = Mailbox()
+        self.text = Detokenizer(stop)
+        self.slot = -1
+        self.computed = 0
+        self.cached = 0
+        self.sampler: int | None = None
+        self.queued_ms = self.now()
+        self.position = 0  # in the queue, as last told to the client
+        self.started_ms: float | None = None
+        self.prefilled_ms: float | None = None
+        self.first_token_ms: float | None = None
+        self.unsent = 0  # tokens whose text is held back
+
+    @property
+    def pending(self) -> int:
+        """Tokens known but not computed."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens sampled so far."""
+        return len(self.tokens) - self.prompt_tokens
+
+    @property
+    def cells(self) -> int:
+        """KV cells that it may need: prompt and answer."""
+        return self.prompt_tokens + self.limit
+
+    def now(self) -> float:
+        """Milliseconds since the request arrived."""
+        return (time.perf_counter() - self.arrival) * 1000

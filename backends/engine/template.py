@@ -1,0 +1,154 @@
+"""Chat templates: from messages to pieces of text, of which only the template's own may hold special tokens.
+
+A GGUF carries its chat template as Jinja source. It is rendered in Jinja's immutable sandbox with unguessable sentinels
+in place of the message contents; the result is split at the sentinels, so that every piece is either the template's
+text, in which control tokens are meant, or somebody's text, in which they are only letters. Joined, the pieces are what
+the template would have rendered; tokenized apart, they differ from the whole at most where a BPE merge would have
+reached over the border between template and content.
+
+What a template does to a content beyond `trim` (cutting it at ``</think>``, say) is not applied: it sees the sentinel.
+The sentinel is framed by a white space of its own, which tells whether the template trimmed that side.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jinja2
+import jinja2.ext
+import msgspec
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from backends.backend import Message
+from backends.errors import BackendError, Code
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+"""Used for models that carry no template."""
+
+MAX_SOURCE = 1 << 20
+MAX_RENDERED = 1 << 22
+"""Characters that a template's source, and what it renders besides the contents, may have."""
+
+_FRAME = "\x1c"  # counts as white space for str.strip, and nobody types it
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A stretch of the prompt. `special`: written by the template, so special tokens in it are parsed."""
+
+    text: str
+    special: bool
+
+
+class TemplateRefusal(Exception):
+    """The template called `raise_exception`: it does not take these messages."""
+
+
+class ChatTemplate:
+    """One model's chat template."""
+
+    def __init__(self, source: str, bos: str = "", eos: str = "") -> None:
+        """`bos`, `eos`: the texts of those tokens, which templates write. Raises BackendError (MODEL_LOAD)."""
+        if len(source) > MAX_SOURCE:
+            raise BackendError(Code.MODEL_LOAD, f"the model's chat template is {len(source):,} characters long")
+        try:
+            self._template = _environment().from_string(source)
+        except jinja2.TemplateError as error:
+            raise BackendError(Code.MODEL_LOAD, f"the model's chat template is not valid Jinja: {error}") from None
+        self._tokens = {"bos_token": bos, "eos_token": eos}
+
+    def render(self, messages: Sequence[Message], continue_from: str = "") -> list[Piece]:
+        """The prompt for the assistant's next turn, or for what follows `continue_from` in it.
+
+        Raises BackendError (BAD_REQUEST) when the template cannot take the messages. A template that refuses system
+        messages gets the system text at the head of the first user turn, as their authors recommend.
+        """
+        contents = _Contents()
+        turns = [{"role": message.role, "content": contents.hide(message.content)} for message in messages]
+        try:
+            text = self._render(turns)
+        except TemplateRefusal as refusal:
+            if len(turns) < 2 or [turn["role"] for turn in turns[:2]] != ["system", "user"]:
+                raise _refused(str(refusal)) from None
+            turns[1]["content"] = turns[0]["content"] + "\n\n" + turns[1]["content"]
+            try:
+                text = self._render(turns[1:])
+            except TemplateRefusal as again:
+                raise _refused(str(again)) from None
+        pieces = contents.reveal(text)
+        return [*pieces, Piece(continue_from, False)] if continue_from else pieces
+
+    def _render(self, turns: list[dict[str, str]]) -> str:
+        parts, length = [], 0
+        try:
+            for part in self._template.generate(messages=turns, add_generation_prompt=True, **self._tokens):
+                parts.append(part)
+                length += len(part)
+                if length > MAX_RENDERED:
+                    raise _refused(f"it writes more than {MAX_RENDERED:,} characters")
+        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+            raise _refused(str(error)) from None
+        return "".join(parts)
+
+
+class _Contents:
+    """Hides contents behind sentinels, and puts them back into rendered text."""
+
+    def __init__(self) -> None:
+        self._nonce = secrets.token_hex(16)
+        self._texts: list[str] = []
+
+    def hide(self, text: str) -> str:
+        """The sentinel that stands for `text`; an empty text stands for itself, as templates ask for emptiness."""
+        if not text:
+            return ""
+        self._texts.append(text)
+        return f"{_FRAME}{self._nonce}.{len(self._texts) - 1}.{_FRAME}"
+
+    def reveal(self, rendered: str) -> list[Piece]:
+        """The pieces of `rendered`, contents in place, empty ones left out."""
+        pieces, at = [], 0
+        for match in re.finditer(rf"({_FRAME}?){self._nonce}\.(\d+)\.({_FRAME}?)", rendered):
+            content = self._texts[int(match[2])]
+            content = content if match[1] else content.lstrip()
+            content = content if match[3] else content.rstrip()
+            pieces += [Piece(rendered[at : match.start()], True), Piece(content, False)]
+            at = match.end()
+        pieces.append(Piece(rendered[at:], True))
+        return [piece for piece in pieces if piece.text]
+
+
+def tokenize(pieces: Sequence[Piece], tokenize_text: Callable[[str, bool], list[int]], bos: int | None) -> list[int]:
+    """The prompt's token ids. `tokenize_text(text, parse_special)`; `bos`: the token to begin with, if there is one."""
+    tokens = [token for piece in pieces for token in tokenize_text(piece.text, piece.special)]
+    return tokens if bos is None or tokens[:1] == [bos] else [bos, *tokens]
+
+
+def _refused(reason: str) -> BackendError:
+    return BackendError(Code.BAD_REQUEST, f"the model's chat template cannot take these messages: {reason}")
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    """The environment that chat templates are written for, that of Hugging Face's ``apply_chat_template``."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols], autoescape=False
+    )
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
+    environment.filters["tojson"] = _to_json
+    return environment
+
+
+def _raise_exception(message: str) -> None:
+    raise TemplateRefusal(message)
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)

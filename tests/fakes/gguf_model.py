@@ -1,0 +1,161 @@
+"""A tiny llama-architecture GGUF with random weights, for tests that need the real llama.cpp and no particular answer.
+
+    from tests.fakes.gguf_model import write_model
+    write_model(tmp_path / "tiny.gguf")
+
+What it is: byte-level BPE (``gpt2``, pre-tokenizer ``smollm``) over the 256 bytes plus a few words, two ChatML control
+tokens, ChatML template; F32 weights, so that greedy token ids are the same however requests are batched or chunked (KV
+in f32 and flash attention off). Deterministic in `seed`. The rows of the output matrix that belong to control tokens
+and to bytes outside printable ASCII are zero, so answers are plain ASCII and never end on their own: only a limit, a
+stop string or a cancel ends them, unless `end_gain` lets the end-of-turn token win now and then.
+
+The format is GGUF version 3, as in ggml's ``docs/gguf.md``.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+WORDS = ["the", " the", " plan", " invoice", " pause", " annual", " refund", "user", "assistant", "system", "\n\n"]
+SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+NORMAL, CONTROL = 1, 3
+_ALIGNMENT = 32
+_TYPES = {"u32": 4, "f32": 6, "bool": 7, "str": 8}
+
+
+def byte_alphabet() -> list[str]:
+    """The 256 characters that stand for bytes in a GPT-2 vocabulary, by byte value."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    spare = iter(range(256, 512))
+    return [chr(byte) if byte in printable else chr(next(spare)) for byte in range(256)]
+
+
+def vocabulary() -> tuple[list[str], list[int], list[str]]:
+    """Tokens, their types, and the BPE merges: specials first, then bytes, then what the words need."""
+    alphabet = byte_alphabet()
+    tokens, types, merges = SPECIALS + alphabet, [CONTROL] * len(SPECIALS) + [NORMAL] * 256, []
+    for word in WORDS:
+        spelled = [alphabet[byte] for byte in word.encode()]
+        left = spelled[0]
+        for right in spelled[1:]:
+            if left + right not in tokens:
+                tokens.append(left + right)
+                types.append(NORMAL)
+                merges.append(f"{left} {right}")
+            left += right
+    return tokens, types, merges
+
+
+def write_model(
+    path: Path,
+    *,
+    layers: int = 3,
+    width: int = 64,
+    heads: int = 4,
+    kv_heads: int = 2,
+    context: int = 512,
+    seed: int = 7,
+    end_gain: float = 0.0,
+    name: str = "tiny-random",
+    template: str | None = CHATML,
+    metadata: dict[str, tuple[str, Any]] | None = None,
+) -> Path:
+    """Write the model to `path` and return it. `metadata`: further keys, as ``{"key": ("str", value)}`` (`_TYPES`)."""
+    tokens, types, merges = vocabulary()
+    fields: dict[str, tuple[str, Any]] = {
+        "general.architecture": ("str", "llama"),
+        "general.name": ("str", name),
+        "llama.context_length": ("u32", context),
+        "llama.embedding_length": ("u32", width),
+        "llama.block_count": ("u32", layers),
+        "llama.feed_forward_length": ("u32", 2 * width),
+        "llama.attention.head_count": ("u32", heads),
+        "llama.attention.head_count_kv": ("u32", kv_heads),
+        "llama.attention.layer_norm_rms_epsilon": ("f32", 1e-5),
+        "llama.rope.dimension_count": ("u32", width // heads),
+        "llama.vocab_size": ("u32", len(tokens)),
+        "tokenizer.ggml.model": ("str", "gpt2"),
+        "tokenizer.ggml.pre": ("str", "smollm"),
+        "tokenizer.ggml.tokens": ("str[]", tokens),
+        "tokenizer.ggml.token_type": ("i32[]", types),
+        "tokenizer.ggml.merges": ("str[]", merges),
+        "tokenizer.ggml.bos_token_id": ("u32", 0),
+        "tokenizer.ggml.eos_token_id": ("u32", 2),
+        "tokenizer.ggml.eot_token_id": ("u32", 2),
+        "tokenizer.ggml.add_bos_token": ("bool", False),
+    }
+    if template is not None:
+        fields["tokenizer.chat_template"] = ("str", template)
+    fields |= metadata or {}
+    tensors = _tensors(tokens, layers, width, heads, kv_heads, np.random.default_rng(seed), end_gain)
+    path.write_bytes(_encode(fields, tensors))
+    return path
+
+
+def _tensors(
+    tokens: list[str], layers: int, width: int, heads: int, kv_heads: int, rng: np.random.Generator, end_gain: float
+) -> dict[str, np.ndarray]:
+    """Name -> F32 array, row-major (out, in); logits come out with a standard deviation of about 6."""
+
+    def matrix(rows: int, columns: int, gain: float = 1.0) -> np.ndarray:
+        return (gain * rng.standard_normal((rows, columns)) / np.sqrt(columns)).astype(np.float32)
+
+    kv_width = width // heads * kv_heads
+    tensors = {"token_embd.weight": rng.standard_normal((len(tokens), width)).astype(np.float32)}
+    for layer in range(layers):
+        block = f"blk.{layer}."
+        tensors |= {
+            block + "attn_norm.weight": np.ones(width, np.float32),
+            block + "attn_q.weight": matrix(width, width, 2.0),
+            block + "attn_k.weight": matrix(kv_width, width, 2.0),
+            block + "attn_v.weight": matrix(kv_width, width, 1.5),
+            block + "attn_output.weight": matrix(width, width, 1.5),
+            block + "ffn_norm.weight": np.ones(width, np.float32),
+            block + "ffn_gate.weight": matrix(2 * width, width),
+            block + "ffn_up.weight": matrix(2 * width, width),
+            block + "ffn_down.weight": matrix(width, 2 * width),
+        }
+    output = matrix(len(tokens), width, 6.0)
+    printable = {chr(code) for code in range(33, 127)} | {"Ġ"}
+    for index, token in enumerate(tokens):
+        if index < len(SPECIALS) or not set(token) <= printable:
+            output[index] = 0.0
+    output[SPECIALS.index("<|im_end|>")] = end_gain * matrix(1, width, 6.0)[0]
+    return tensors | {"output_norm.weight": np.ones(width, np.float32), "output.weight": output}
+
+
+def _encode(fields: dict[str, tuple[str, Any]], tensors: dict[str, np.ndarray]) -> bytes:
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(fields))
+    head += b"".join(_string(key) + _value(kind, value) for key, (kind, value) in fields.items())
+    offset, data = 0, b""
+    for name, array in tensors.items():
+        shape = array.shape[::-1]
+        head += _string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, offset)
+        data += array.tobytes() + bytes(-array.nbytes % _ALIGNMENT)
+        offset = len(data)
+    return head + bytes(-len(head) % _ALIGNMENT) + data
+
+
+def _string(text: str) -> bytes:
+    raw = text.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def _value(kind: str, value: Any) -> bytes:
+    match kind:
+        case "str":
+            return struct.pack("<I", 8) + _string(value)
+        case "str[]":
+            return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(_string(item) for item in value)
+        case "i32[]":
+            return struct.pack(f"<IIQ{len(value)}i", 9, 5, len(value), *value)
+        case _:
+            return struct.pack("<I" + {"u32": "I", "f32": "f", "bool": "?"}[kind], _TYPES[kind], value)
