@@ -1,0 +1,194 @@
+"""The `llmchat` command: options, subcommands, and the boundary where every failure becomes one line and an exit code.
+
+What a command needs is imported when it is called: `llmchat --version` imports nothing but typer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from tui.exit_codes import TABLE, ExitCode, of_error
+
+app = typer.Typer(
+    name="llmchat",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_FOLDER = "~/Library/Application Support" if sys.platform == "darwin" else "~/.config"
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="PATH", help=f"Default: $LLMCHAT_CONFIG, {_FOLDER}/llmchat/config.toml."),
+]
+BackendName = Annotated[str | None, typer.Option("--backend", metavar="NAME", help="A backend of the configuration.")]
+Url = Annotated[
+    str | None, typer.Option("--url", metavar="URL", help="An OpenAI-compatible server; no configuration needed.")
+]
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", metavar="MODEL", help="The model's name; FILE.gguf: run that file here.")
+]
+KeyVariable = Annotated[
+    str | None, typer.Option("--api-key-env", metavar="NAME", help="Environment variable with the key for --url.")
+]
+Docs = Annotated[
+    Path | None, typer.Option("--docs", metavar="FOLDER", help="Answer from these documents, with citations.")
+]
+Record = Annotated[
+    Path | None, typer.Option("--record", metavar="FOLDER", help="Record every answer there, for the replay backend.")
+]
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"llmchat {version('llmchat')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def chat(
+    context: typer.Context,
+    config: Config = None,
+    backend: BackendName = None,
+    url: Url = None,
+    model: Model = None,
+    api_key_env: KeyVariable = None,
+    docs: Docs = None,
+    record: Record = None,
+    resume: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the newest conversation.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Chat with a language model, and see where the time goes.
+
+    Without a command: the chat, on the embedded demo model unless told otherwise.
+    """
+    given = (config, backend, url, model, api_key_env, docs, record)
+    if context.invoked_subcommand is not None:
+        if resume or any(value is not None for value in given):
+            raise typer.BadParameter(f"options belong behind the command: llmchat {context.invoked_subcommand} --...")
+        return
+
+    def command() -> ExitCode:
+        from tui.commands import chat
+        from tui.target import Target
+
+        return chat.run(Target(*given), resume)
+
+    _exit(command)
+
+
+@app.command(epilog="\b\n" + TABLE)
+def ask(
+    words: Annotated[list[str] | None, typer.Argument(metavar="QUESTION", help="'-' reads it from stdin.")] = None,
+    config: Config = None,
+    backend: BackendName = None,
+    url: Url = None,
+    model: Model = None,
+    api_key_env: KeyVariable = None,
+    docs: Docs = None,
+    record: Record = None,
+    system: Annotated[str, typer.Option("--system", "-s", metavar="TEXT", help="The system prompt.")] = "",
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, metavar="N", help="End the answer there.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", "-t", min=0.0, metavar="T", help="0 is greedy.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Every event as a JSON line; the last is done or error.")
+    ] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Latencies and their account, on stderr.")] = False,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="List the citations; a terminal always gets them.")
+    ] = False,
+) -> None:
+    """Answer one question on stdout, streaming. What is piped in is put before the question."""
+
+    def command() -> ExitCode:
+        from tui.commands.ask import Question, run
+        from tui.target import Target
+
+        target = Target(config, backend, url, model, api_key_env, docs, record)
+        return run(target, Question(words or (), system, max_tokens, temperature, json, stats, sources))
+
+    _exit(command)
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    backend: BackendName = None,
+    url: Url = None,
+    model: Model = None,
+    api_key_env: KeyVariable = None,
+    docs: Docs = None,
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Listen there.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="0: any free port.")] = 8080,
+    uds: Annotated[Path | None, typer.Option("--uds", metavar="PATH", help="Listen on a Unix socket instead.")] = None,
+    token_env: Annotated[
+        str | None,
+        typer.Option("--token-env", metavar="NAME", help="Environment variable with the token clients need."),
+    ] = None,
+) -> None:
+    """Put a backend on HTTP: the native SSE protocol and an OpenAI-compatible endpoint."""
+
+    def command() -> ExitCode:
+        from tui.commands import serve
+        from tui.target import Target
+
+        return serve.run(Target(config, backend, url, model, api_key_env, docs), host, port, uds, token_env)
+
+    _exit(command)
+
+
+@app.command()
+def backends(config: Config = None) -> None:
+    """List the configured backends, and whether each can be used."""
+
+    def command() -> ExitCode:
+        from tui.commands import backends
+        from tui.target import Target
+
+        return backends.run(Target(config=config))
+
+    _exit(command)
+
+
+def _exit(command: Callable[[], ExitCode]) -> NoReturn:
+    """Run `command` and leave with its exit code. The one place that catches everything: nobody sees a traceback."""
+    try:
+        code = command()
+    except KeyboardInterrupt:
+        code = ExitCode.CANCELLED
+    except Exception as error:  # noqa: BLE001
+        code = _reported(error)
+    raise typer.Exit(code)
+
+
+def _reported(error: Exception) -> ExitCode:
+    """Tell what went wrong in one line on stderr. Called while `error` is being handled."""
+    from backends.errors import BackendError
+
+    if isinstance(error, BackendError):
+        typer.echo(f"llmchat: {error.message}", err=True)
+        return of_error(error.code)
+    from tui import log_file
+
+    typer.echo(f"llmchat: {type(error).__name__}: {' '.join(str(error).split())}; {log_file.defect()}", err=True)
+    return ExitCode.DEFECT

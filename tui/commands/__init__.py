@@ -1,0 +1,1 @@
+"""The subcommands of `llmchat`, one module each, imported only when called."""

@@ -1,0 +1,183 @@
+"""`llmchat ask`: one answer to stdout. Cancelling closes the backend's stream, so that the server stops too."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import TextIO
+
+import msgspec
+
+from backends import providers
+from backends.backend import Backend, ChatRequest, Message, Sampling
+from backends.errors import BackendError, Code
+from backends.events import Error, Event, is_terminal
+from backends.telemetry.timeline import Timeline
+from tui.commands.ask_output import JsonOutput, Output, TextOutput, statistics
+from tui.exit_codes import ExitCode, of_error, of_outcome
+from tui.target import Target
+
+STDIN = "-"
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What is asked (`words` of the command line), and how the answer is printed."""
+
+    words: Sequence[str]
+    system: str = ""
+    max_tokens: int | None = None
+    temperature: float | None = None
+    json: bool = False
+    stats: bool = False
+    sources: bool = False
+
+
+def run(target: Target, question: Question) -> ExitCode:
+    """Ask, print, and return how it ended. Raises BackendError for wrong usage, which no event tells."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    plain = TextOutput(sys.stdout, sys.stderr, question.sources)
+    output: Output = JsonOutput(sys.stdout.buffer) if question.json else plain
+    try:
+        request = _request(question, prompt(question.words, sys.stdin))
+        answer = _Answer(lambda: providers.open_backend(target.load()), request, output)
+        asyncio.run(answer.print())
+        if question.stats:
+            print(statistics(answer.timeline), file=sys.stderr)
+    except BrokenPipeError:
+        # Python would flush stdout once more at exit and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.BROKEN_PIPE
+    return answer.exit_code
+
+
+def prompt(words: Sequence[str], stdin: TextIO) -> str:
+    """The question: `words`, below what was piped in; ``-`` alone is what was piped in. Raises BackendError."""
+    asked = " ".join(words)
+    if asked == STDIN:
+        text = _read(stdin)
+    else:
+        piped = _read(stdin).rstrip() if _has_input(stdin) else ""
+        text = f"{piped}\n\n{asked}" if piped and asked else piped or asked
+    if not text.strip():
+        raise BackendError(Code.CONFIG, 'there is no question: llmchat ask "..." or ... | llmchat ask')
+    return text
+
+
+def _has_input(stdin: TextIO) -> bool:
+    """Whether something was piped in. A device or a socket is not read: nobody may ever close it."""
+    try:
+        mode = os.fstat(stdin.fileno()).st_mode
+    except (OSError, ValueError):  # closed, as under some job runners
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+
+
+def _read(stdin: TextIO) -> str:
+    return stdin.buffer.read().decode("utf-8", "replace")
+
+
+def _request(question: Question, text: str) -> ChatRequest:
+    system = (Message("system", question.system),) if question.system else ()
+    return ChatRequest(
+        messages=(*system, Message("user", text)),
+        max_tokens=question.max_tokens,
+        sampling=Sampling(temperature=question.temperature),
+    )
+
+
+class _Answer:
+    """One answer on its way to `output`."""
+
+    def __init__(self, open_backend: Callable[[], Backend], request: ChatRequest, output: Output) -> None:
+        self._open_backend = open_backend
+        self._request = request
+        self._output = output
+        self._asked = time.monotonic()
+        self._signal = 0
+        self.timeline = Timeline()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """How it ended, for the shell."""
+        if self._signal:
+            return ExitCode(128 + self._signal)
+        error = self.timeline.error
+        return of_error(error.code) if error else of_outcome(self.timeline.outcome)
+
+    async def print(self) -> None:
+        """Print the answer until it ends or a signal cancels it. Raises BrokenPipeError, and whatever is a defect."""
+        reader = asyncio.create_task(self._read(), name="ask")
+        try:
+            with _signals(lambda number: self._cancel(number, reader)):
+                await asyncio.wait({reader})
+        finally:
+            reader.cancel()
+        self.timeline.end("cancelled" if self._signal else "interrupted", self._now())
+        error = None if reader.cancelled() else reader.exception()
+        if isinstance(error, BrokenPipeError):
+            raise error
+        if error is not None:
+            self._output.show(Error(Code.INTERNAL, "llmchat failed while reading this answer"))
+        self._output.end(self.timeline)
+        if error is not None:
+            raise error
+
+    async def _read(self) -> None:
+        try:
+            backend = self._open_backend()
+        except BackendError as error:
+            self._take(error.event())
+            return
+        self.timeline.call_ms = self.timeline.status_ms = self._now()
+        async with contextlib.aclosing(backend), _closed(backend.stream(self._request)) as events:
+            async for event in events:
+                self._take(event)
+                if is_terminal(event):
+                    return
+
+    def _take(self, event: Event) -> None:
+        self.timeline.add(event, self._now())
+        self._output.show(event)
+
+    def _cancel(self, number: int, reader: asyncio.Task[None]) -> None:
+        """Cancel on the first signal, leave at once on the second."""
+        if self._signal or reader.done():
+            os._exit(128 + number)
+        self._signal = number
+        reader.cancel()
+
+    def _now(self) -> float:
+        return 1000 * (time.monotonic() - self._asked)
+
+
+@contextlib.asynccontextmanager
+async def _closed(events: AsyncIterator[Event]) -> AsyncIterator[AsyncIterator[Event]]:
+    """Close the iterator at the end: that is what cancels a backend."""
+    try:
+        yield events
+    finally:
+        if close := getattr(events, "aclose", None):
+            await close()
+
+
+@contextlib.contextmanager
+def _signals(handle: Callable[[int], None]) -> Iterator[None]:
+    """`handle` called in the event loop on SIGINT and SIGTERM."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, handle, int(number))
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,40 @@
+"""`llmchat`: the chat on the screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from backends import providers
+from backends.errors import BackendError, Code
+from tui import log_file
+from tui.exit_codes import ExitCode
+from tui.target import Target
+
+
+def run(target: Target, resume: bool) -> ExitCode:
+    """Chat until the person quits. `resume`: go on with the newest conversation. Raises BackendError."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        raise BackendError(Code.CONFIG, 'the chat needs a terminal; without one there is llmchat ask "..."')
+    file = target.load()
+    providers.check(file)
+    log_file.start()
+    os.environ.setdefault("ESCDELAY", "25")  # a bare ESC cancels: do not wait 100 ms for the rest of a sequence
+
+    from tui.app import LlmChat
+    from tui.history import History, default_path
+
+    history = History(Path(file.config.history.path).expanduser() if file.config.history.path else default_path())
+    try:
+        chat = LlmChat(
+            config=file.config,
+            open_backend=lambda name: providers.open_backend(file, name),
+            backend_name=file.config.backend,
+            history=history,
+            conversation=history.latest_conversation() if resume else None,
+        )
+        chat.run()
+    finally:
+        history.close()
+    return ExitCode(chat.return_code or 0)
