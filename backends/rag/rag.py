@@ -1,0 +1,223 @@
+"""`Rag`: a backend around any backend, that answers from documents: retrieve, rerank, assemble, answer, cite.
+
+    stream(request) -> Status retrieving -> (work) -> Status retrieving (ms, passages), reranking (ms), assembling (ms)
+                    -> Meta (spans) -> the inner stream, on the clock of our call, with Citation events
+
+The passages that close "retrieving" carry the ids under which the model sees them, which are known after assembly: the
+work of all three steps is done first and then reported, step by step. What they cost stands in the spans.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
+from typing import cast
+
+import msgspec
+
+from backends.backend import Backend, ChatRequest, Message
+from backends.errors import BackendError
+from backends.events import Citation, Done, Event, Meta, Status, Token, is_terminal
+from backends.rag.assemble import CountTokens, assemble, estimate_tokens, plain_messages
+from backends.rag.cite import Scanner
+from backends.rag.query import build_query
+from backends.rag.rerank import rerank
+from backends.rag.retrieve import Retriever
+from backends.telemetry.stages import Span
+
+logger = logging.getLogger(__name__)
+
+_STEPS = 3
+
+
+class Options(msgspec.Struct, frozen=True):
+    """`token_budget`: tokens that the sources may add to a turn. `top_k`: passages at most. `candidates`: how many the
+    index hands to the reranker."""
+
+    token_budget: int = 3000
+    top_k: int = 3
+    candidates: int = 24
+
+
+class Rag:
+    """A `Backend` that puts passages of `retriever` before the newest question and hands the rest to `inner`.
+
+    A question that already has sources (a cut answer that goes on, a turn asked again) keeps them, without retrieval.
+    Without a retriever, or for a request with ``docs=False``, nothing is added; sources that earlier turns were asked
+    with are rendered all the same. `count_tokens` counts text as the model's tokenizer does.
+
+    It owns both: `aclose` closes `inner` and `retriever`.
+    """
+
+    def __init__(
+        self,
+        inner: Backend,
+        retriever: Retriever | None,
+        options: Options | None = None,
+        count_tokens: CountTokens = estimate_tokens,
+    ) -> None:
+        self._inner = inner
+        self._retriever = retriever
+        self._options = options or Options()
+        self._count_tokens = count_tokens
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+        """Answer `request` from the documents. A failed retrieval is an `Error`: no answer without its sources."""
+        return self._stream(request, time.perf_counter())
+
+    async def warm(self, request: ChatRequest) -> None:
+        """Bring the index up to date, and warm `inner` with what is certain already: all before the newest question."""
+        wanted = self._wanted(request)
+        messages = request.messages[: wanted[1]] if wanted else request.messages
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._prepare())
+            tasks.create_task(self._inner.warm(self._inner_request(request, messages)))
+
+    async def aclose(self) -> None:
+        """Close the inner backend, then the retriever; running streams end with an `Error`."""
+        try:
+            await self._inner.aclose()
+        finally:
+            if self._retriever is not None:
+                await self._retriever.aclose()
+
+    async def _stream(self, request: ChatRequest, started: float) -> AsyncGenerator[Event, None]:
+        messages = request.messages
+        if wanted := self._wanted(request):
+            retriever, newest = wanted
+            yield Status("retrieving", 1, _STEPS)
+            try:
+                context = await self._gather(retriever, messages, started)
+            except BackendError as error:
+                yield error.event()
+                return
+            for report in context.reports(_ms_since(started)):
+                yield report
+            messages = _with_sources(messages, newest, context.sources)
+        relay = _Relay(Scanner(_citable(messages), request.continue_from), _ms_since(started))
+        # Every backend's iterator can be closed (Backend.stream); AsyncIterator just does not say so.
+        events = cast(AsyncGenerator[Event, None], self._inner.stream(self._inner_request(request, messages)))
+        async with aclosing(events):
+            async for event in events:
+                for each in relay.translate(event):
+                    yield each
+        for each in relay.rest():
+            yield each
+
+    async def _gather(self, retriever: Retriever, messages: Sequence[Message], started: float) -> _Context:
+        """The three steps before the answer, and their spans. Raises BackendError."""
+        query = build_query([message.content for message in messages if message.role == "user"])
+        begun = _ms_since(started)
+        found = await retriever.retrieve(query, self._options.candidates)
+        retrieved = _ms_since(started)
+        ranked = rerank(found.hits, found.weights)
+        reranked = _ms_since(started)
+        hits = (each.hit for each in ranked)
+        sources = assemble(hits, self._options.top_k, self._options.token_budget, self._count_tokens)
+        assembled = _ms_since(started)
+        return _Context(
+            sources,
+            Span("retrieval", begun, retrieved - begun),
+            Span("reranking", retrieved, reranked - retrieved),
+            Span("context_assembly", reranked, assembled - reranked),
+        )
+
+    async def _prepare(self) -> None:
+        if self._retriever is not None:
+            try:
+                await self._retriever.prepare()
+            except BackendError as error:  # the stream that follows will say it
+                logger.info("documents not ready: %s", error)
+
+    def _wanted(self, request: ChatRequest) -> tuple[Retriever, int] | None:
+        """The retriever to ask and the place of the question to ask it for; None where the question goes as it is."""
+        if self._retriever is None or not request.docs:
+            return None
+        newest = next((i for i in reversed(range(len(request.messages))) if request.messages[i].role == "user"), None)
+        if newest is None or request.messages[newest].sources:
+            return None
+        return self._retriever, newest
+
+    def _inner_request(self, request: ChatRequest, messages: Sequence[Message]) -> ChatRequest:
+        """`request` with plain `messages`; the rules stay while any turn has sources, so that the prefix does."""
+        rules = (self._retriever is not None and request.docs) or any(message.sources for message in messages)
+        return msgspec.structs.replace(request, messages=plain_messages(messages, rules=rules))
+
+
+class _Context(msgspec.Struct, frozen=True):
+    """What goes before the question, and what it took to find it."""
+
+    sources: tuple[Citation, ...]
+    retrieval: Span
+    reranking: Span
+    assembly: Span
+
+    def reports(self, latency: float) -> Iterator[Event]:
+        """The events that tell it; `latency` is milliseconds since the call."""
+        count = len(self.sources)
+        detail = f"{count} passage{'s' * (count != 1)}" if count else "nothing relevant in the documents"
+        yield Status("retrieving", 1, _STEPS, detail, self.retrieval.duration, passages=self.sources)
+        yield Status("reranking", 2, _STEPS, ms=self.reranking.duration)
+        yield Status("assembling", 3, _STEPS, ms=self.assembly.duration)
+        yield Meta(latency=latency, spans=(self.retrieval, self.reranking, self.assembly))
+
+
+class _Relay:
+    """The inner stream as ours: times on the clock of our call (`shift` ms earlier), text through the scanner.
+
+    A token whose text is held back is counted with the next text that comes out, so that the sum stays the same.
+    """
+
+    def __init__(self, scanner: Scanner, shift: float) -> None:
+        self._scanner = scanner
+        self._shift = shift
+        self._count = 0
+
+    def translate(self, event: Event) -> Iterator[Event]:
+        """The events to send for one of the inner stream. A citation comes just before the text that uses it."""
+        if isinstance(event, Token):
+            text, citations = self._scanner.feed(event.text)
+            yield from citations
+            self._count += event.count
+            if text or not event.text:
+                yield self._token(text)
+            return
+        if is_terminal(event):
+            yield from self.rest()
+        yield self._shifted(event)
+
+    def rest(self) -> Iterator[Event]:
+        """What is still held back when the stream ends."""
+        text = self._scanner.flush()
+        if text or self._count:
+            yield self._token(text)
+
+    def _token(self, text: str) -> Token:
+        token, self._count = Token(text, self._count), 0
+        return token
+
+    def _shifted(self, event: Event) -> Event:
+        if isinstance(event, Done):
+            return msgspec.structs.replace(event, latency=event.latency + self._shift)
+        if isinstance(event, Meta):
+            latency = None if event.latency is None else event.latency + self._shift
+            spans = tuple(span.shifted(self._shift) for span in event.spans)
+            return msgspec.structs.replace(event, latency=latency, spans=spans)
+        return event
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000.0
+
+
+def _with_sources(messages: Sequence[Message], place: int, sources: tuple[Citation, ...]) -> tuple[Message, ...]:
+    asked = msgspec.structs.replace(messages[place], sources=sources)
+    return (*messages[:place], asked, *messages[place + 1 :])
+
+
+def _citable(messages: Sequence[Message]) -> tuple[Citation, ...]:
+    """What the answer may cite: the newest turn's sources; where it has none, the last that any turn had."""
+    return next((message.sources for message in reversed(messages) if message.sources), ())

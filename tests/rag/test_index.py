@@ -1,0 +1,258 @@
+"""The index on real SQLite: step by step, safe, rebuilt where it is damaged."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backends.errors import BackendError
+from backends.rag import load
+from backends.rag.index import Changes, Index
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "index.sqlite3"
+
+
+@pytest.fixture
+def index(folder: Path, path: Path) -> Iterator[Index]:
+    index = Index([folder], path)
+    yield index
+    index.close()
+
+
+def titles(index: Index, *words: str) -> list[str]:
+    return [hit.title for hit in index.search(words, 10)]
+
+
+def rewrite(path: Path, text: str, seconds_ago: int = 100) -> None:
+    """Write a file whose time is settled, `seconds_ago` in the past."""
+    path.write_text(text)
+    moment = path.stat().st_mtime_ns - seconds_ago * 10**9
+    os.utime(path, ns=(moment, moment))
+
+
+def test_it_finds_forms_of_a_word_best_first(index: Index) -> None:
+    assert index.refresh() == Changes(added=3)
+    assert titles(index, "pausing", "subscriptions") == ["Plans > Pausing a subscription"]
+    (hit,) = index.search(["REFUNDED"], 10)
+    assert (hit.source, hit.title, hit.locator) == ("refunds.md", "Refunds > How long it takes", "How long it takes")
+    assert hit.bm25 > 0
+    assert len(index.search(["the", "a", "plan", "refund"], 1)) == 1
+
+
+def test_only_what_has_changed_is_read_again(index: Index, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in folder.iterdir():
+        rewrite(file, file.read_text())
+    read: list[str] = []
+    real = load.read
+    monkeypatch.setattr(load, "read", lambda file: (read.append(file.name), real(file))[1])
+    assert index.refresh() == Changes(added=3)
+    read.clear()
+    assert index.refresh() == Changes()
+    assert read == []
+    rewrite(folder / "refunds.md", "# Refunds\n\nNow in seven days.", seconds_ago=50)
+    (folder / "notes.txt").unlink()
+    (folder / "tax.md").write_text("# Tax\n\nVAT numbers go into the profile.")
+    assert index.refresh() == Changes(added=1, changed=1, removed=1)
+    assert sorted(read) == ["refunds.md", "tax.md"]
+    assert titles(index, "seven") == ["Refunds"]
+    assert titles(index, "invoices", "card") == []
+    assert titles(index, "VAT") == ["Tax"]
+
+
+def test_a_touched_file_is_read_but_not_written_again(index: Index, folder: Path) -> None:
+    index.refresh()
+    rewrite(folder / "plans.md", (folder / "plans.md").read_text())
+    assert index.refresh() == Changes()
+
+
+def test_a_change_within_one_tick_of_the_clock_is_seen(index: Index, folder: Path) -> None:
+    file = folder / "refunds.md"
+    file.write_text("# Refunds\n\nWithin 14 days.")
+    times = file.stat()
+    index.refresh()
+    file.write_text("# Refunds\n\nWithin 30 days.")
+    os.utime(file, ns=(times.st_mtime_ns, times.st_mtime_ns))
+    assert index.refresh() == Changes(changed=1)
+    assert titles(index, "30") == ["Refunds"]
+
+
+def test_it_is_kept_in_a_private_file(index: Index, folder: Path, path: Path) -> None:
+    index.refresh()
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+    index.close()
+    again = Index([folder], path)
+    assert titles(again, "refunds") == ["Refunds > How long it takes"]
+    again.close()
+
+
+def test_it_can_live_in_memory(folder: Path) -> None:
+    index = Index([folder])
+    index.refresh()
+    assert titles(index, "seats") == ["Plans > Team plans"]
+    index.close()
+
+
+@pytest.mark.parametrize("damage", ["garbage", "truncated", "overwritten"])
+def test_a_damaged_file_is_built_again(folder: Path, path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    for i in range(200):
+        (folder / f"{i}.md").write_text(f"# Number {i}\n\nAbout refunds number {i} and nothing else.")
+    index = Index([folder], path)
+    index.refresh()
+    index.close()
+    data = path.read_bytes()
+    broken = {
+        "garbage": b"this is no database at all",
+        "truncated": data[: len(data) // 2],
+        "overwritten": data[:4096] + os.urandom(len(data) - 4096),
+    }
+    path.write_bytes(broken[damage])
+    index = Index([folder], path)
+    assert "Number 77" in titles(index, "77")
+    assert index.refresh() == Changes()
+    assert "building it again" in caplog.text
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    index.close()
+
+
+def test_damage_while_it_is_open_is_repaired(index: Index, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    index.refresh()
+    other = sqlite3.connect(path)
+    other.execute("DELETE FROM search_data WHERE id = 10")  # the record that says what the FTS index consists of
+    other.commit()
+    other.close()
+    assert titles(index, "seats") == ["Plans > Team plans"]
+    assert "building it again" in caplog.text
+
+
+def test_an_older_version_is_built_again(folder: Path, path: Path) -> None:
+    path.parent.mkdir()
+    old = Index([folder], path)
+    old.refresh()
+    old.close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 0")
+    db.close()
+    index = Index([folder], path)
+    assert index.refresh() == Changes(added=3)
+    index.close()
+
+
+def test_somebody_elses_database_is_left_alone(folder: Path, path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE precious (x)")
+    db.close()
+    before = path.read_bytes()
+    index = Index([folder], path)
+    with pytest.raises(BackendError, match="somebody else's"):
+        index.refresh()
+    index.close()
+    assert path.read_bytes() == before
+
+
+def test_a_crash_in_the_middle_leaves_what_was_there(
+    index: Index, folder: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.refresh()
+    for name in ("plans.md", "refunds.md"):
+        rewrite(folder / name, "# New\n\nSomething entirely different.")
+    real = load.read
+
+    def crash(file: load.File) -> str | None:
+        if file.name == "refunds.md":
+            raise MemoryError
+        return real(file)
+
+    monkeypatch.setattr(load, "read", crash)
+    with pytest.raises(MemoryError):
+        index.refresh()
+    assert titles(index, "seats") == ["Plans > Team plans"]
+    assert titles(index, "different") == []
+    monkeypatch.undo()
+    assert index.refresh() == Changes(changed=2)
+    assert titles(index, "different") == ["New", "New"]
+
+
+def test_an_unreadable_file_is_warned_of_once(index: Index, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "bad.md").write_bytes(b"\xff\xfe\xfd")
+    rewrite_time = (folder / "bad.md").stat().st_mtime_ns - 100 * 10**9
+    os.utime(folder / "bad.md", ns=(rewrite_time, rewrite_time))
+    with caplog.at_level(logging.WARNING):
+        index.refresh()
+        index.refresh()
+    assert caplog.text.count("bad.md") == 1
+    assert titles(index, "seats")
+
+
+def test_two_indexes_share_one_file(folder: Path, path: Path) -> None:
+    one, other = Index([folder], path), Index([folder], path)
+    assert one.refresh() == Changes(added=3)
+    assert other.refresh() == Changes()
+    (folder / "tax.md").write_text("# Tax\n\nVAT is added.")
+    assert other.refresh() == Changes(added=1)
+    assert titles(one, "VAT") == ["Tax"]
+    one.close()
+    other.close()
+
+
+def test_many_threads_may_ask_at_once(index: Index) -> None:
+    wrong: list[object] = []
+
+    def ask() -> None:
+        try:
+            index.refresh()
+            for _ in range(20):
+                if titles(index, "seats") != ["Plans > Team plans"]:
+                    wrong.append("not found")
+        except BackendError as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_misspelled_and_begun_words_are_recognised(index: Index) -> None:
+    index.refresh()
+    assert index.similar("subscripton") == ["subscript"]
+    assert index.similar("refnud") == ["refund"]
+    assert index.similar("invo") == ["invoic"]
+    assert index.similar("zebra") == []
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    index = Index([tmp_path / "nowhere"])
+    with pytest.raises(BackendError, match="nowhere does not exist") as raised:
+        index.refresh()
+    assert raised.value.code == "NOT_FOUND"
+    index.close()
+
+
+def test_a_file_that_cannot_be_made_is_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "blocked").write_text("")
+    index = Index([folder], tmp_path / "blocked" / "index.sqlite3")
+    with pytest.raises(BackendError, match=r"blocked.*cannot be used"):
+        index.refresh()
+    index.close()
+
+
+def test_after_closing_nothing_is_opened_again(index: Index) -> None:
+    index.refresh()
+    index.close()
+    with pytest.raises(BackendError) as raised:
+        index.search(["seats"], 1)
+    assert raised.value.code == "SHUTDOWN"

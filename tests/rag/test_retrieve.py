@@ -1,0 +1,91 @@
+"""Retrieval from real documents: safe for any question, forgiving with spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backends.rag.index import Index
+from backends.rag.query import Query, Term, build_query
+from backends.rag.retrieve import FolderRetriever, search
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    folder = tmp_path_factory.mktemp("documents")
+    for name in ("refund", "invoice", "subscription", "discount"):
+        (folder / f"{name}.md").write_text(f"# Notes\n\n## About the {name}\n\nThe {name} is explained here, once.\n")
+    index = Index([folder])
+    index.refresh()
+    yield index
+    index.close()
+
+
+def sources(index: Index, *questions: str) -> list[str]:
+    return [hit.source for hit in search(index, build_query(questions), 10).hits]
+
+
+@pytest.mark.parametrize(
+    ("question", "source"),
+    [
+        ("When do I get my refund?", "refund.md"),
+        ("refnud please", "refund.md"),
+        ("cancel my subscripton", "subscription.md"),
+        ("invioce", "invoice.md"),
+        ("discounts?", "discount.md"),
+    ],
+)
+def test_questions_find_their_document(index: Index, question: str, source: str) -> None:
+    assert sources(index, question) == [source]
+
+
+@pytest.mark.parametrize("question", ["hello", "who are you?", "xylophone", ""])
+def test_nothing_relevant_is_nothing(index: Index, question: str) -> None:
+    assert sources(index, question) == []
+
+
+def test_an_unknown_word_weighs_as_much_as_a_rare_one(index: Index) -> None:
+    weights = search(index, build_query(["refund for a xylophone"]), 10).weights
+    assert weights["refund"] == weights["xylophon"] > 0
+
+
+def test_a_guess_weighs_less_than_what_was_typed(index: Index) -> None:
+    assert (
+        search(index, build_query(["refnud"]), 10).weights["refund"]
+        < (search(index, build_query(["refund"]), 10).weights["refund"])
+    )
+
+
+hostile = st.text() | st.sampled_from(
+    ['"', "'; DROP TABLE files; --", "NEAR(a b)", "a AND", "title:x", "^x", "x*", "(", "a OR OR b", "-x", "\0refund"]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(hostile, max_size=3))
+def test_no_question_is_a_syntax_error(index: Index, questions: list[str]) -> None:
+    search(index, build_query(questions), 3)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(hostile, max_size=4))
+def test_no_word_is_a_syntax_error(index: Index, words: list[str]) -> None:
+    search(index, Query("", tuple(Term(word) for word in words)), 3)
+
+
+async def test_the_folder_is_looked_at_again_after_a_while(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("Refunds take days.")
+    patient = FolderRetriever(Index([tmp_path]), refresh_seconds=3600)
+    eager = FolderRetriever(Index([tmp_path]), refresh_seconds=0)
+    query = build_query(["vouchers"])
+    for retriever in (patient, eager):
+        assert (await retriever.retrieve(query, 3)).hits == ()
+    (tmp_path / "b.md").write_text("Vouchers never expire.")
+    assert (await patient.retrieve(query, 3)).hits == ()
+    assert [hit.source for hit in (await eager.retrieve(query, 3)).hits] == ["b.md"]
+    for retriever in (patient, eager):
+        await retriever.aclose()
