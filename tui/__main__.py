@@ -1,0 +1,5 @@
+"""`python -m tui` is the `llmchat` command."""
+
+from tui.cli import main
+
+main()
