@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from typing import BinaryIO, Protocol, TextIO
 
@@ -13,11 +12,10 @@ from backends.events import Citation, Done, Error, Event, FinishReason, Reasonin
 from backends.telemetry.explain import duration
 from backends.telemetry.summary import account, summarize
 from backends.telemetry.timeline import Outcome, Timeline
+from tui.markdown.sanitize import hold, scrub
 from tui.widgets.plain import plain
 from tui.widgets.wording import STAGE_LABELS, describe
 
-# As in tui.widgets.plain, but a piece of a stream keeps its line ends and tabs.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 _ERASE = "\r\x1b[K"
 
 _ENDINGS: dict[Outcome, str] = {
@@ -74,12 +72,13 @@ class TextOutput:
         self._citations: dict[str, Citation] = {}
         self._waiting = False
         self._last = ""
+        self._held = ""
 
     def show(self, event: Event) -> None:
         """Print text at once; keep citations for the end; errors go to `stderr`."""
         match event:
             case Token():
-                self._write(_UNSAFE.sub("", event.text) if self._safe else event.text)
+                self._write(self._scrubbed(event.text) if self._safe else event.text)
             case Status():
                 self._wait_for(describe(event))
             case Reasoning():
@@ -98,6 +97,10 @@ class TextOutput:
             self._stdout.flush()
         if timeline.error is None and timeline.outcome in _ENDINGS:
             self._complain(_ENDINGS[timeline.outcome])
+
+    def _scrubbed(self, text: str) -> str:
+        ready, self._held = hold(self._held + text)
+        return scrub(ready)
 
     def _write(self, text: str) -> None:
         if not text:

@@ -81,10 +81,10 @@ def test_a_long_status_stays_on_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_terminal_gets_no_control_characters() -> None:
-    evil = [Token("a\x1b]0;title\x07b\r\x9b2J"), Token("\u202ec\td\n"), Error("X", "bad \x1b[31m\nred")]
+    evil = [Token("a\x1b]0;title\x07\r"), Token("\nb\u202ec\td\r"), Token("e"), Error("X", "bad \x1b[31m\nred")]
     out, err = printed(evil, stdout=Terminal, stderr=Terminal)
-    assert out == "a]0;titleb2Jc\td\n"
-    assert err == "llmchat: bad  [31m red\n"
+    assert out == "a␛]0;title␇\nb‹U+202E›c\td\ne\n"
+    assert err == "llmchat: bad ␛[31m red\n"
 
 
 def test_a_file_gets_the_text_as_it_is() -> None:
