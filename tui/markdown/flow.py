@@ -1,0 +1,157 @@
+"""Styled text flowed into lines of a given width in terminal cells.
+
+A *run* is ``(text, style)``; a run's text may hold ``\\n``, which ends a line. A *line* is a list of rich Segments.
+Cell widths are those of `rich.cells`, which Textual uses too, so wide, combining and joined characters agree everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.cells import cell_len, split_graphemes
+from rich.segment import Segment
+from rich.style import Style
+
+Run = tuple[str, Style]
+Line = list[Segment]
+
+_WORD = re.compile(r"[^ ]+ *| +")
+_WIDE = re.compile(
+    "[\u1100-\u115f\u2e80-\u303e\u3041-\uabff\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6]"
+)
+_NO_BREAK_BEFORE = frozenset("、。，．・：；？！）］｝」』】〕〉》…ー々ぁぃぅぇぉっゃゅょァィゥェォッャュョ")
+
+
+def wrap(runs: Sequence[Run], width: int) -> list[Line]:
+    """`runs` as lines at most `width` cells wide, broken between words, inside one only where it has to be.
+
+    Blanks at a break are dropped, all others kept. A character wider than `width` stands alone on its line.
+    """
+    width = max(1, width)
+    lines: list[Line] = []
+    for paragraph in _paragraphs(runs):
+        text = "".join(piece for piece, _ in paragraph)
+        lines.extend(_slices(paragraph, _spans(text, width)))
+    return lines
+
+
+def fold(runs: Sequence[Run], width: int) -> list[Line]:
+    """`runs` as lines cut at exactly `width` cells, blanks kept: for code."""
+    width = max(1, width)
+    lines: list[Line] = []
+    for paragraph in _paragraphs(runs):
+        text = "".join(piece for piece, _ in paragraph)
+        lines.extend(_slices(paragraph, _cuts(text, 0, len(text), width)))
+    return lines
+
+
+def width_of(line: Iterable[Segment]) -> int:
+    """Cells that `line` takes."""
+    return sum(cell_len(segment.text) for segment in line)
+
+
+def pad(line: Line, width: int, style: Style) -> Line:
+    """`line` filled up to `width` cells with blanks in `style`."""
+    missing = width - width_of(line)
+    return [*line, Segment(" " * missing, style)] if missing > 0 else line
+
+
+def _paragraphs(runs: Sequence[Run]) -> Iterator[list[Run]]:
+    current: list[Run] = []
+    for text, style in runs:
+        first, *rest = text.split("\n")
+        if first:
+            current.append((first, style))
+        for piece in rest:
+            yield current
+            current = [(piece, style)] if piece else []
+    yield current
+
+
+def _spans(text: str, width: int) -> list[tuple[int, int]]:
+    """Index spans of `text`, one per line."""
+    if not text:
+        return [(0, 0)]
+    if text.isascii() and len(text) <= width:
+        return [(0, len(text))]
+    spans: list[tuple[int, int]] = []
+    start = end = 0  # the line so far is text[start:end], `used` cells with its blanks
+    used = 0
+    for left, bare, right, cells, blanks in _words(text):
+        if used and used + cells > width:
+            spans.append((start, end))
+            start, used = left, 0
+        if cells > width:
+            *full, (start, _) = _cuts(text, left, bare, width)
+            spans.extend(full)
+            cells = cell_len(text[start:bare])
+        end = bare
+        used += cells + blanks
+        if bare == left:  # blanks that begin the text are indentation
+            end = min(right, left + width)
+    spans.append((start, end))
+    return spans
+
+
+def _words(text: str) -> Iterator[tuple[int, int, int, int, int]]:
+    """Unbreakable pieces as ``(start, end without blanks, end, cells without blanks, blanks)``."""
+    for match in _WORD.finditer(text):
+        left, right = match.span()
+        word = match.group()
+        bare = word.rstrip(" ")
+        blanks = len(word) - len(bare)
+        if word.isascii() or _WIDE.search(bare) is None:
+            cells = len(bare) if bare.isascii() else cell_len(bare)
+            yield left, left + len(bare), right, cells, blanks
+            continue
+        pieces = list(_wide_pieces(bare))
+        for index, (begin, end) in enumerate(pieces):
+            last = index == len(pieces) - 1
+            yield left + begin, left + end, right if last else left + end, cell_len(bare[begin:end]), blanks * last
+
+
+def _wide_pieces(word: str) -> Iterator[tuple[int, int]]:
+    """A word with East Asian characters may break beside each of them, but not before closing punctuation."""
+    begin = 0
+    for start, _, _ in split_graphemes(word)[0]:
+        if start == begin or word[start] in _NO_BREAK_BEFORE:
+            continue
+        if _WIDE.match(word[start]) or _WIDE.match(word[start - 1]):
+            yield begin, start
+            begin = start
+    yield begin, len(word)
+
+
+def _cuts(text: str, start: int, end: int, width: int) -> list[tuple[int, int]]:
+    """``text[start:end]`` cut into spans of at most `width` cells at grapheme borders; at least one span."""
+    if text.isascii():
+        return [(at, min(end, at + width)) for at in range(start, end, width)] or [(start, end)]
+    spans: list[tuple[int, int]] = []
+    begin, used = start, 0
+    for left, _, cells in split_graphemes(text[start:end])[0]:
+        if used and used + cells > width:
+            spans.append((begin, start + left))
+            begin, used = start + left, 0
+        used += cells
+    spans.append((begin, end))
+    return spans
+
+
+def _slices(runs: Sequence[Run], spans: Sequence[tuple[int, int]]) -> Iterator[Line]:
+    """The segments of each span of the joined `runs`."""
+    index = offset = 0
+    for start, end in spans:
+        line: Line = []
+        while index < len(runs) and offset + len(runs[index][0]) <= start:
+            offset += len(runs[index][0])
+            index += 1
+        at, base = index, offset
+        while at < len(runs) and base < end:
+            text, style = runs[at]
+            piece = text[max(0, start - base) : end - base]
+            if piece:
+                line.append(Segment(piece, style))
+            base += len(text)
+            at += 1
+        yield line

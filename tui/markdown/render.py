@@ -1,0 +1,163 @@
+"""Block tokens as lines of segments: what a block looks like at a width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from markdown_it.token import Token
+from rich.segment import Segment
+from rich.style import Style
+
+from tui.markdown.flow import Line, Run, fold, pad, wrap
+from tui.markdown.highlight import code_runs
+from tui.markdown.inline import inline_runs
+from tui.markdown.palette import Palette
+from tui.markdown.parser import References, parse
+from tui.markdown.sanitize import sanitize
+from tui.markdown.table import Table, table_lines
+
+_BULLETS = "•◦▪"
+_LEAST = 12  # cells: deeper nesting stops indenting
+_TASKS = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
+
+
+def render(source: str, references: References, width: int, palette: Palette, *, final: bool = True) -> list[Line]:
+    """`source` drawn in at most `width` cells; code is coloured only when `final`.
+
+    Blocks stand one blank line apart; nothing stands before the first or after the last.
+    """
+    tokens = parse(source.replace("\t", "    "), references)
+    return _Renderer(palette, final).blocks(tokens, width, palette.text)
+
+
+class _Renderer:
+    def __init__(self, palette: Palette, final: bool) -> None:
+        self.palette = palette
+        self.final = final
+
+    def blocks(self, tokens: Sequence[Token], width: int, base: Style, depth: int = 0, gap: int = 1) -> list[Line]:
+        """Sibling blocks, `gap` blank lines apart; `depth` counts the lists around them."""
+        lines: list[Line] = []
+        index = 0
+        while index < len(tokens):
+            end = _end(tokens, index)
+            block = self._block(tokens[index : end + 1], width, base, depth)
+            if block and lines:
+                lines.extend([] for _ in range(gap))
+            lines.extend(block)
+            index = end + 1
+        return lines
+
+    def _block(self, tokens: Sequence[Token], width: int, base: Style, depth: int) -> list[Line]:
+        first, inner = tokens[0], tokens[1:-1]
+        match first.type:
+            case "paragraph_open":
+                return self._inline(inner, width, base)
+            case "heading_open":
+                return self._heading(first.tag, inner, width)
+            case "fence" | "code_block":
+                return self._code(first, width)
+            case "bullet_list_open" | "ordered_list_open":
+                return self._list(first, inner, width, base, depth)
+            case "blockquote_open":
+                return self._quote(inner, width, depth)
+            case "table_open":
+                return self._table(inner, width)
+            case "hr":
+                return [[Segment("─" * width, self.palette.rule)]]
+        return self._inline(tokens, width, base)
+
+    def _inline(self, tokens: Sequence[Token], width: int, base: Style) -> list[Line]:
+        runs = list(chain.from_iterable(inline_runs(token.children or (), base, self.palette) for token in tokens))
+        return wrap(runs, width) if runs else []
+
+    def _heading(self, tag: str, inner: Sequence[Token], width: int) -> list[Line]:
+        styles = {"h1": self.palette.heading1, "h2": self.palette.heading2}
+        return self._inline(inner, width, styles.get(tag, self.palette.heading3))
+
+    def _code(self, token: Token, width: int) -> list[Line]:
+        palette = self.palette
+        words = token.info.split()
+        language = sanitize(words[0]) if words else ""
+        code = sanitize(token.content).removesuffix("\n")
+        runs: list[Run] = code_runs(code, language, palette) if self.final else [(code, palette.fence)]
+        margin = Segment(" ", palette.fence)
+        lines = [[margin, *line] for line in fold(runs, width - 2)]
+        if language:
+            lines.insert(0, [margin, *fold([(language, palette.fence_label)], width - 2)[0]])
+        return [pad(line, width, palette.fence) for line in lines]
+
+    def _quote(self, inner: Sequence[Token], width: int, depth: int) -> list[Line]:
+        palette = self.palette
+        if width < _LEAST:
+            return self.blocks(inner, width, palette.quote, depth)
+        bar = Segment("▎ ", palette.quote_bar)
+        return [[bar, *line] for line in self.blocks(inner, width - 2, palette.quote, depth)]
+
+    def _list(self, opening: Token, inner: Sequence[Token], width: int, base: Style, depth: int) -> list[Line]:
+        number = int(opening.attrGet("start") or 1) if opening.type == "ordered_list_open" else None
+        loose = any(
+            token.type == "paragraph_open" and not token.hidden and token.level == opening.level + 2 for token in inner
+        )
+        lines: list[Line] = []
+        index = 0
+        while index < len(inner):
+            end = _end(inner, index)
+            if number is None:
+                marker = f" {_BULLETS[min(depth, len(_BULLETS) - 1)]} "
+            else:
+                marker = f"{number:>2}. "
+                number += 1
+            if lines and loose:
+                lines.append([])
+            lines.extend(self._item(inner[index + 1 : end], marker, width, base, depth + 1, int(loose)))
+            index = end + 1
+        return lines
+
+    def _item(self, inner: Sequence[Token], marker: str, width: int, base: Style, depth: int, gap: int) -> list[Line]:
+        marker, inner = _task(marker, inner)
+        palette = self.palette
+        indent = len(marker) if width - len(marker) >= _LEAST else 0
+        content = self.blocks(inner, max(1, width - indent), base, depth, gap) or [[]]
+        if not indent:
+            return [*wrap([(marker.strip(), palette.bullet)], width), *content]
+        first, *rest = content
+        blank = Segment(" " * indent, base)
+        return [[Segment(marker, palette.bullet), *first], *([blank, *line] if line else [] for line in rest)]
+
+    def _table(self, inner: Sequence[Token], width: int) -> list[Line]:
+        rows: list[list[list[Run]]] = []
+        align: list[str] = []
+        for index, token in enumerate(inner):
+            if token.type == "tr_open":
+                rows.append([])
+            elif token.type in ("th_open", "td_open"):
+                head = token.type == "th_open"
+                style = self.palette.text + Style(bold=True) if head else self.palette.text
+                rows[-1].append(inline_runs(inner[index + 1].children or (), style, self.palette))
+                if head:
+                    align.append(str(token.attrGet("style") or "").removeprefix("text-align:") or "left")
+        return table_lines(Table(rows, align), width, self.palette)
+
+
+def _end(tokens: Sequence[Token], index: int) -> int:
+    """The index of the token that closes the block opened at `index`."""
+    depth = 0
+    for at in range(index, len(tokens)):
+        depth += tokens[at].nesting
+        if depth <= 0:
+            return at
+    return len(tokens) - 1
+
+
+def _task(marker: str, inner: Sequence[Token]) -> tuple[str, Sequence[Token]]:
+    """A task list's item: the box becomes its marker, and leaves its text."""
+    if len(inner) < 2 or inner[1].type != "inline" or not inner[1].children:
+        return marker, inner
+    text = inner[1].children[0]
+    box = _TASKS.get(text.content[:4]) if text.type == "text" else None
+    if box is None:
+        return marker, inner
+    text.content = text.content[4:]
+    return (f" {box}" if "." not in marker else marker + box), inner

@@ -1,0 +1,239 @@
+"""One message of the transcript: what is known about it, and its lines at a width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from backends.events import Citation
+from tui.markdown.document import Document, to_strip
+from tui.markdown.flow import Line, Run, pad, width_of, wrap
+from tui.markdown.inline import cited
+from tui.markdown.palette import Palette
+from tui.markdown.sanitize import hold, sanitize, scrub
+
+Kind = Literal["user", "assistant", "error", "notice"]
+Ending = Literal["complete", "truncated", "cancelled", "interrupted", "failed"]
+
+MARGIN = 2
+"""Blank cells (or a bar and a blank) before every message's text."""
+READING_WIDTH = 100
+"""Text is never wrapped wider than this many cells: longer lines are hard to read."""
+
+_ENDINGS = {
+    "truncated": "⋯ cut off at the length limit",
+    "cancelled": "■ cancelled",
+    "interrupted": "⚡ interrupted: the connection was lost before the end",
+    "failed": "✗ failed",
+}
+_REASONING_ROWS = 6
+
+
+@dataclass(frozen=True)
+class ChatPalette(Palette):
+    """Markdown's styles and those of what stands around it."""
+
+    title: Style
+    user: Style
+    user_bar: Style
+    error: Style
+    error_bar: Style
+    error_title: Style
+    notice: Style
+    reasoning: Style
+    waiting: Style
+    skeleton: Style
+    ending: Style
+    note: Style
+    chip: Style
+    chip_selected: Style
+    cursor: Style
+    marker: Style
+
+
+@dataclass
+class MessageView:
+    """State and drawing of one message. `draw` brings lines up to date; `line` gives one of `height`."""
+
+    key: str
+    kind: Kind
+    title: str = ""
+    first: bool = False
+    body: Document = field(default_factory=Document)
+    waiting: str | None = None
+    note: str | None = None
+    ending: Ending | None = None
+    citations: Sequence[Citation] = ()
+    selected_chip: int | None = None
+    streaming: bool = False
+    reasoning_open: bool = False
+    tick: int = 0
+    _reasoning: list[str] = field(default_factory=list)
+    _held: str = ""
+    _plain: list[str] = field(default_factory=list)
+    _head: list[Strip] = field(default_factory=list)
+    _middle: list[Strip] = field(default_factory=list)
+    _tail: list[Strip] = field(default_factory=list)
+    _drawn: tuple[int, ChatPalette] | None = None
+    _stale: bool = True
+
+    @property
+    def source(self) -> str:
+        """The text, scrubbed."""
+        return self.body.source if self.kind == "assistant" else scrub("".join(self._plain))
+
+    @property
+    def reasoning(self) -> str:
+        """The thinking text, scrubbed."""
+        return scrub("".join(self._reasoning))
+
+    @property
+    def height(self) -> int:
+        """Lines as last drawn, the blank one above included."""
+        body = self.body.height if self.kind == "assistant" else len(self._middle)
+        return len(self._head) + body + len(self._tail)
+
+    def append(self, text: str) -> None:
+        """Adds text at the end."""
+        if self.kind == "assistant":
+            self.body.append(text)
+        else:
+            self._plain.append(text)
+        self._stale = True
+
+    def append_reasoning(self, text: str) -> None:
+        """Adds thinking text."""
+        ready, self._held = hold(self._held + text)
+        self._reasoning.append(ready)
+        self._stale = True
+
+    def replace(self, text: str) -> None:
+        """Starts the text over."""
+        self.body = Document()
+        self._plain.clear()
+        self.append(text)
+        if self.kind == "assistant" and not self.streaming:
+            self.body.finish()
+
+    def touch(self) -> None:
+        """Something but the text changed: draw what stands around it again."""
+        self._stale = True
+
+    def draw(self, width: int, palette: ChatPalette) -> int:
+        """Brings the lines up to date; the first one that may differ from before, `height` when none does."""
+        fresh = self._drawn != (width, palette)
+        self._drawn = (width, palette)
+        column = max(1, min(READING_WIDTH, width - MARGIN - 1))
+        body_change = self.body.draw(column, palette, MARGIN) if self.kind == "assistant" else 0
+        if not (fresh or self._stale):
+            return self.height
+        self._stale = False
+        head, tail = self._draw_head(column, palette), self._draw_tail(column, palette)
+        middle = self._draw_plain(width, column, palette) if self.kind != "assistant" else []
+        changed = 0
+        if not fresh and head == self._head:
+            changed = len(head) + (body_change if self.kind == "assistant" else 0)
+        self._head, self._middle, self._tail = head, middle, tail
+        return changed
+
+    def line(self, row: int) -> Strip:
+        """The strip of line `row`."""
+        if row < len(self._head):
+            return self._head[row]
+        row -= len(self._head)
+        body = self.body.height if self.kind == "assistant" else len(self._middle)
+        if row < body:
+            strip = self.body[row] if self.kind == "assistant" else self._middle[row]
+            if self.streaming and row == body - 1 and self._drawn is not None:
+                return Strip([*strip, Segment("█", self._drawn[1].cursor)], strip.cell_length + 1)
+            return strip
+        return self._tail[row - body]
+
+    def place(self, row: int) -> tuple[int, int, int]:
+        """What stands at `row`, for `row_of` to find again after a change of width or of what is above it."""
+        if row < len(self._head) or self.kind != "assistant":
+            return -1, row, 0
+        return self.body.find(row - len(self._head))
+
+    def row_of(self, place: tuple[int, int, int]) -> int:
+        """The row that shows what `place` named."""
+        if place[0] < 0 or self.kind != "assistant":
+            return min(place[1], max(0, self.height - 1))
+        return len(self._head) + self.body.locate(*place)
+
+    def _draw_head(self, column: int, palette: ChatPalette) -> list[Strip]:
+        head = [] if self.first else [Strip([], 0)]
+        if self.kind == "assistant" and self.title:
+            head.append(_strips([(sanitize(self.title), palette.title)], column, palette)[0])
+        if self._reasoning:
+            head.extend(self._draw_reasoning(column, palette))
+        return head
+
+    def _draw_reasoning(self, column: int, palette: ChatPalette) -> list[Strip]:
+        text = self.reasoning.replace("\t", "    ").strip()
+        toggle = Style.from_meta({"reasoning": self.key})
+        answering = bool(self.body.source.strip()) or not self.streaming
+        sign = "▾" if self.reasoning_open or not answering else "▸"
+        words = f"{len(text.split()):,} words"
+        label = f"{sign} Thought, {words}" if answering else f"{sign} Thinking, {words}"
+        strips = _strips([(label, palette.reasoning + toggle)], column, palette)
+        if self.reasoning_open or not answering:
+            bar = Segment("│ ", palette.rule)
+            lines = wrap([(text, palette.reasoning)], column - 2)
+            shown = lines if self.reasoning_open else lines[-_REASONING_ROWS:]
+            strips.extend(to_strip([bar, *line], MARGIN, palette) for line in shown)
+        if self.body.source.strip():
+            strips.append(Strip([], 0))
+        return strips
+
+    def _draw_plain(self, width: int, column: int, palette: ChatPalette) -> list[Strip]:
+        text = sanitize("".join(self._plain)).strip("\n")
+        if self.kind == "notice":
+            return _strips([(text, palette.notice)], column, palette)
+        if self.kind == "error":
+            runs: list[Run] = [(sanitize(self.title or "Error") + "\n", palette.error_title), (text, palette.error)]
+            return [Strip([Segment("▌ ", palette.error_bar), *line]) for line in wrap(runs, column)]
+        bar = Segment("▌ ", palette.user_bar)
+        inner = min(width, MARGIN + READING_WIDTH + 1)
+        return [Strip(pad([bar, *line], inner, palette.user)) for line in wrap([(text, palette.user)], column)]
+
+    def _draw_tail(self, column: int, palette: ChatPalette) -> list[Strip]:
+        tail: list[Strip] = []
+        if self.waiting is not None:
+            tail.extend(self._draw_waiting(column, palette))
+        if self.ending in _ENDINGS:
+            tail.extend(_strips([(_ENDINGS[self.ending], palette.ending)], column, palette))
+        if self.citations:
+            tail.extend(self._draw_chips(column, palette))
+        if self.note:
+            tail.extend(_strips([(sanitize(self.note), palette.note)], column, palette))
+        if tail and self.source.strip():
+            tail.insert(0, Strip([], 0))
+        return tail
+
+    def _draw_waiting(self, column: int, palette: ChatPalette) -> list[Strip]:
+        at = self.tick % 4
+        dots = "".join("●" if index == at else "·" for index in range(3))
+        runs = [(dots + "  ", palette.cursor), (sanitize(self.waiting or ""), palette.waiting)]
+        return _strips(runs, column, palette)
+
+    def _draw_chips(self, column: int, palette: ChatPalette) -> list[Strip]:
+        lines: list[Line] = [[Segment("Sources  ", palette.note)]]
+        for index, citation in enumerate(self.citations):
+            mark = sanitize(citation.id)
+            title = sanitize(citation.title or citation.source).replace("\n", " ")
+            style = palette.chip_selected if index == self.selected_chip else palette.chip
+            chip = wrap([(f"[{mark}] {title}", style + cited(mark))], column)[0]
+            if width_of(lines[-1]) + width_of(chip) > column and lines[-1]:
+                lines.append([])
+            lines[-1].extend([*chip, Segment("  ", palette.text)])
+        return [to_strip(line, MARGIN, palette) for line in lines]
+
+
+def _strips(runs: Sequence[Run], column: int, palette: Palette) -> list[Strip]:
+    return [to_strip(line, MARGIN, palette) for line in wrap(runs, column)]

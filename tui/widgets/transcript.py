@@ -1,0 +1,467 @@
+"""The conversation as one widget on Textual's line API.
+
+Nothing is mounted per message or block: messages keep their lines as strips, the widget hands out those that are on
+the screen. Text that streams in is gathered and drawn at most `fps` times a second; a timer exists only while there is
+something to draw.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count
+from time import monotonic
+from typing import Any, ClassVar, cast
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.widget import Widget
+
+from backends.events import Citation
+from tui.widgets.message_view import ChatPalette, Ending, Kind, MessageView
+
+_WAITING_FPS = 4.0
+"""How often the typing indicator moves."""
+
+
+class Transcript(ScrollView, can_focus=True):
+    """Messages by key, in the order they were added. All texts may be untrusted."""
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"transcript--{role.replace('_', '-')}" for role in ChatPalette.roles()}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("home,ctrl+home", "scroll_home", "First", show=False),
+        Binding("end,ctrl+end", "scroll_end", "Latest", show=False),
+        Binding("left", "chip(-1)", "Previous source", show=False),
+        Binding("right", "chip(1)", "Next source", show=False),
+        Binding("enter", "open_chip", "Read source", show=False),
+        Binding("y", "copy_answer", "Copy answer", show=False),
+    ]
+    DEFAULT_CSS = """
+    Transcript {
+        background: $background;
+        color: $foreground;
+        overflow-x: hidden;
+        overflow-y: auto;
+        scrollbar-size-vertical: 1;
+        scrollbar-gutter: stable;
+
+        .transcript--text { color: $foreground; }
+        .transcript--muted { color: $foreground 60%; }
+        .transcript--heading1 { color: $primary; text-style: bold underline; }
+        .transcript--heading2 { color: $primary; text-style: bold; }
+        .transcript--heading3 { color: $foreground; text-style: bold; }
+        .transcript--link { color: $primary; text-style: underline; }
+        .transcript--citation { color: $accent; }
+        .transcript--code { color: $warning; background: $surface; }
+        .transcript--bullet { color: $primary; }
+        .transcript--rule { color: $foreground 25%; }
+        .transcript--quote { color: $foreground 75%; }
+        .transcript--quote-bar { color: $foreground 35%; }
+        .transcript--fence { color: $foreground; background: $surface; }
+        .transcript--fence-label { color: $foreground 50%; background: $surface; }
+        .transcript--keyword { color: $primary; background: $surface; }
+        .transcript--name { color: $accent; background: $surface; }
+        .transcript--string { color: $success; background: $surface; }
+        .transcript--number { color: $warning; background: $surface; }
+        .transcript--comment { color: $foreground 50%; background: $surface; text-style: italic; }
+        .transcript--title { color: $foreground 50%; }
+        .transcript--user { color: $foreground; background: $surface; }
+        .transcript--user-bar { color: $primary; background: $surface; }
+        .transcript--error { color: $foreground; }
+        .transcript--error-bar { color: $error; }
+        .transcript--error-title { color: $error; text-style: bold; }
+        .transcript--notice { color: $foreground 60%; }
+        .transcript--reasoning { color: $foreground 50%; text-style: italic; }
+        .transcript--waiting { color: $foreground 60%; }
+        .transcript--skeleton { color: $foreground 15%; }
+        .transcript--ending { color: $warning; }
+        .transcript--note { color: $foreground 50%; }
+        .transcript--chip { color: $accent; }
+        .transcript--chip-selected { color: $accent; text-style: reverse; }
+        .transcript--cursor { color: $primary; }
+        .transcript--marker { color: $background; background: $primary; text-style: bold; }
+    }
+    """
+
+    following: reactive[bool] = reactive(True, init=False)
+    """True while stuck to the end."""
+
+    @dataclass
+    class Following(Message):
+        """The reader left the end, or came back to it."""
+
+        following: bool
+
+    @dataclass
+    class CitationSelected(Message):
+        """A source was chosen, in the text or in the line under an answer."""
+
+        citation: Citation
+
+    @dataclass
+    class Copied(Message):
+        """`text` was handed to the terminal's clipboard (OSC 52), which does not say whether it took it."""
+
+        text: str
+
+    def __init__(self, *, fps: float = 25.0, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.fps = fps
+        self.frames = 0
+        """Frames drawn so far."""
+        self._views: list[MessageView] = []
+        self._by_key: dict[str, MessageView] = {}
+        self._tops: list[int] = [0]
+        self._changed: set[str] = set()
+        self._numbers = count(1)
+        self._palette: ChatPalette | None = None
+        self._frame_timer: Timer | None = None
+        self._last_frame = 0.0
+        self._moving = False
+        self._seen_height = 0
+
+    # Content
+
+    def add(self, kind: Kind, text: str = "", *, key: str | None = None, title: str = "") -> str:
+        """Adds a message at the end and returns its key (a new one when none is given).
+
+        An assistant message without text is taken to be streaming: end it with `finish`.
+        """
+        key = key or f"message-{next(self._numbers)}"
+        if key in self._by_key:
+            raise ValueError(f"a message with the key {key!r} is there already")
+        view = MessageView(key, kind, title, first=not self._views)
+        view.streaming = kind == "assistant" and not text
+        view.append(text)
+        if not view.streaming:
+            view.body.finish()
+        self._views.append(view)
+        self._by_key[key] = view
+        self._tops.append(self._tops[-1])
+        self._change(view)
+        return key
+
+    def append(self, key: str, text: str) -> None:
+        """Adds streamed text to a message; it is drawn with the next frame."""
+        view = self._by_key[key]
+        view.append(text)
+        self._change(view)
+
+    def append_reasoning(self, key: str, text: str) -> None:
+        """Adds thinking text, shown above the answer until that begins, then folded into one line."""
+        view = self._by_key[key]
+        view.append_reasoning(text)
+        self._change(view)
+
+    def replace(self, key: str, text: str) -> None:
+        """Puts `text` in place of a message's text."""
+        view = self._by_key[key]
+        view.replace(text)
+        self._change(view)
+
+    def set_waiting(self, key: str, text: str | None) -> None:
+        """Shows what an answer waits for, with a moving indicator; None removes it."""
+        self._set(key, waiting=text)
+
+    def finish(self, key: str, ending: Ending) -> None:
+        """The message is over: its text is parsed for good, and any ending but "complete" gets a mark."""
+        view = self._by_key[key]
+        view.body.finish()
+        self._set(key, ending=ending, streaming=False, waiting=None)
+
+    def set_note(self, key: str, text: str | None) -> None:
+        """Shows a dim line under a message; None removes it."""
+        self._set(key, note=text)
+
+    def set_citations(self, key: str, citations: Iterable[Citation]) -> None:
+        """Shows the sources of an answer under it."""
+        self._set(key, citations=tuple(citations), selected_chip=None)
+
+    def text(self, key: str) -> str:
+        """A message's source text, without control characters."""
+        return self._by_key[key].source
+
+    def remove_message(self, key: str) -> None:
+        """Takes a message away."""
+        view = self._by_key.pop(key)
+        at = self._views.index(view)
+        del self._views[at]
+        self._changed.discard(key)
+        if at == 0 and self._views:
+            self._views[0].first = True
+            self._views[0].touch()
+        del self._tops[at + 1 :]
+        self._tops.extend([self._tops[-1]] * (len(self._views) - at))
+        self._changed.update(view.key for view in self._views[at:])
+        self._schedule()
+
+    def clear(self) -> None:
+        """Takes all messages away."""
+        self._views.clear()
+        self._by_key.clear()
+        self._changed.clear()
+        self._tops = [0]
+        self.following = True
+        self._schedule()
+
+    def _set(self, key: str, **fields: Any) -> None:
+        view = self._by_key[key]
+        if all(getattr(view, name) == value for name, value in fields.items()):
+            return
+        for name, value in fields.items():
+            setattr(view, name, value)
+        view.touch()
+        self._change(view)
+
+    def _change(self, view: MessageView) -> None:
+        self._changed.add(view.key)
+        self._schedule()
+
+    # Frames
+
+    def _schedule(self) -> None:
+        """Asks for a frame: now when the last one is long enough ago, else when its time has come."""
+        if self._frame_timer is not None or not self.is_attached or not self.size:
+            return
+        wait = max(0.0, self._last_frame + 1 / self.fps - monotonic())
+        self._frame_timer = self.set_timer(wait, self._frame, name="transcript frame")
+
+    def _frame(self) -> None:
+        self._frame_timer = None
+        self._last_frame = monotonic()
+        if self._terminal_is_behind():
+            self._schedule()
+            return
+        self._draw()
+        if any(view.waiting is not None for view in self._views[-2:]):
+            self._frame_timer = self.set_timer(1 / _WAITING_FPS, self._move_indicator, name="transcript indicator")
+
+    def _move_indicator(self) -> None:
+        self._frame_timer = None
+        for view in self._views[-2:]:
+            if view.waiting is not None:
+                view.tick += 1
+                view.touch()
+                self._changed.add(view.key)
+        self._frame()
+
+    def _terminal_is_behind(self) -> bool:
+        """Whether Textual's writer still holds a frame: another would only queue up behind it."""
+        writer = getattr(getattr(self.app, "_driver", None), "_writer_thread", None)
+        queue = getattr(writer, "_queue", None)
+        return queue is not None and not queue.empty()
+
+    def _draw(self) -> None:
+        """Draws the messages that changed, and what of them is on the screen."""
+        self.frames += 1
+        place = None if self.following else self._place()
+        width, palette = self._width, self._theme
+        first_line = self._tops[-1]
+        first_view = len(self._views)
+        for index, view in enumerate(self._views):
+            if view.key in self._changed:
+                line = self._tops[index] + view.draw(width, palette)
+                first_line, first_view = min(first_line, line), min(first_view, index)
+        self._changed.clear()
+        self._stack_from(first_view)
+        self._settle(first_line, place)
+
+    def _draw_all(self) -> None:
+        """Draws everything again, as after a change of width or theme, and keeps the reader's place."""
+        place = None if self.following else self._place()
+        for view in self._views:
+            view.draw(self._width, self._theme)
+        self._changed.clear()
+        self._stack_from(0)
+        self._settle(0, place)
+
+    def _stack_from(self, index: int) -> None:
+        for at in range(index, len(self._views)):
+            self._tops[at + 1] = self._tops[at] + self._views[at].height
+
+    def _settle(self, first_line: int, place: tuple[str, tuple[int, int, int]] | None) -> None:
+        """Lets the scroll position fit the new heights, and repaints from `first_line` on."""
+        height = self._tops[-1]
+        old = self.virtual_size.height
+        top = self.scroll_offset.y
+        self._moving = True
+        try:
+            if height != old or self.virtual_size.width != self._width:
+                self.set_reactive(Widget.virtual_size, Size(self._width, height))
+                self._scroll_update(self.virtual_size)
+            if self.following:
+                self.scroll_to(y=self.max_scroll_y, animate=False)
+            elif place is not None and place[0] in self._by_key:
+                index = self._views.index(self._by_key[place[0]])
+                self.scroll_to(y=self._tops[index] + self._views[index].row_of(place[1]), animate=False)
+        finally:
+            self._moving = False
+        if self.scroll_offset.y == top:
+            end = max(height, old, top + (self.size.height if not self.following else 0))
+            self._repaint(first_line, end)
+
+    def _repaint(self, start: int, end: int) -> None:
+        top = self.scroll_offset.y
+        start, end = max(start, top), min(end, top + self.size.height)
+        if start < end:
+            self.refresh_lines(start, end - start)
+
+    def _place(self) -> tuple[str, tuple[int, int, int]] | None:
+        """What stands at the top of the screen."""
+        line = self.scroll_offset.y
+        if not self._views or line >= self._tops[-1]:
+            return None
+        index = bisect_right(self._tops, line) - 1
+        return self._views[index].key, self._views[index].place(line - self._tops[index])
+
+    # Drawing
+
+    @property
+    def _width(self) -> int:
+        return max(1, self.scrollable_content_region.width)
+
+    @property
+    def _theme(self) -> ChatPalette:
+        if self._palette is None:
+            self._palette = ChatPalette(**{role: self._role(role) for role in ChatPalette.roles()})
+        return self._palette
+
+    def _role(self, role: str) -> Style:
+        """A component's style without the attributes that are off, so that styles can be laid over each other."""
+        style = self.get_component_rich_style(f"transcript--{role.replace('_', '-')}")
+        flags = ("bold", "italic", "underline", "strike", "reverse", "dim")
+        return Style(
+            color=style.color,
+            bgcolor=style.bgcolor,
+            **cast(Any, {flag: True for flag in flags if getattr(style, flag)}),
+        )
+
+    def render_line(self, y: int) -> Strip:
+        """The line `y` of the visible part."""
+        top = self.scroll_offset.y
+        line = top + y
+        base = self._theme.text
+        width = self._width
+        if not self.following and y == self.size.height - 1:
+            return self._marker_line(width)
+        if line >= self._tops[-1]:
+            return Strip.blank(width, base)
+        index = bisect_right(self._tops, line) - 1
+        return self._views[index].line(line - self._tops[index]).crop_extend(0, width, base)
+
+    def _marker_line(self, width: int) -> Strip:
+        new = max(0, self._tops[-1] - self._seen_height)
+        label = f" ↓ {new} new {'line' if new == 1 else 'lines'} · End " if new else " ↓ End "
+        left = max(0, (width - len(label)) // 2)
+        segments = [Segment("─" * left, self._theme.rule), Segment(label, self._theme.marker)]
+        right = width - left - len(label)
+        return Strip([*segments, Segment("─" * max(0, right), self._theme.rule)]).crop(0, width)
+
+    def notify_style_update(self) -> None:
+        """The theme changed: everything is drawn again with the new colours."""
+        super().notify_style_update()
+        self._palette = None
+        if self.is_attached and self.size:
+            self._draw_all()
+
+    def on_resize(self) -> None:
+        """Wraps everything again, and keeps the reader's place."""
+        self._draw_all()
+
+    # Reading
+
+    def watch_following(self, following: bool) -> None:
+        """Remembers where the reader left the end, and tells the app."""
+        self._seen_height = self._tops[-1]
+        self.post_message(self.Following(following))
+        self.refresh()
+        if following:
+            self._schedule()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Leaving the end stops following it, reaching it starts again."""
+        super().watch_scroll_y(old_value, new_value)
+        if not self._moving:
+            self.following = round(new_value) >= self.max_scroll_y
+
+    def action_scroll_up(self) -> None:
+        """One line up."""
+        self.scroll_relative(y=-1, animate=False)
+
+    def action_scroll_down(self) -> None:
+        """One line down."""
+        self.scroll_relative(y=1, animate=False)
+
+    def action_page_up(self) -> None:
+        """A page up, two lines kept."""
+        self.scroll_relative(y=-max(1, self.size.height - 2), animate=False)
+
+    def action_page_down(self) -> None:
+        """A page down, two lines kept."""
+        self.scroll_relative(y=max(1, self.size.height - 2), animate=False)
+
+    def action_scroll_home(self) -> None:
+        """To the first message."""
+        self.scroll_to(y=0, animate=False)
+
+    def action_scroll_end(self) -> None:
+        """To the end, and follow it."""
+        self.scroll_to(y=self.max_scroll_y, animate=False)
+        self.following = True
+
+    # Sources and copying
+
+    def on_click(self, event: events.Click) -> None:
+        """A citation opens, a folded thought unfolds, the marker leads to the end."""
+        if not self.following and event.y == self.size.height - 1:
+            self.action_scroll_end()
+            return
+        meta = event.style.meta
+        view = self._view_at(event.y)
+        if view is None:
+            return
+        if (mark := meta.get("citation")) is not None:
+            known = next((citation for citation in view.citations if citation.id == mark), None)
+            if known is not None:
+                self.post_message(self.CitationSelected(known))
+        elif "reasoning" in meta:
+            self._set(view.key, reasoning_open=not view.reasoning_open)
+
+    def _view_at(self, y: int) -> MessageView | None:
+        line = self.scroll_offset.y + y
+        return self._views[bisect_right(self._tops, line) - 1] if line < self._tops[-1] else None
+
+    def _cited_view(self) -> MessageView | None:
+        return next((view for view in reversed(self._views) if view.citations), None)
+
+    def action_chip(self, step: int) -> None:
+        """Moves the choice among the sources of the last answer that has any."""
+        view = self._cited_view()
+        if view is not None:
+            at = view.selected_chip
+            chosen = (0 if step > 0 else -1) if at is None else at + step
+            self._set(view.key, selected_chip=chosen % len(view.citations))
+
+    def action_open_chip(self) -> None:
+        """Opens the chosen source, the first one when none is chosen."""
+        view = self._cited_view()
+        if view is not None:
+            self.post_message(self.CitationSelected(view.citations[view.selected_chip or 0]))
+
+    def action_copy_answer(self) -> None:
+        """Copies the source text of the last answer."""
+        answers = (view.source for view in reversed(self._views) if view.kind == "assistant")
+        text = next((source for source in answers if source.strip()), None)
+        if text is not None:
+            self.app.copy_to_clipboard(text)
+            self.post_message(self.Copied(text))
