@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -20,21 +19,20 @@ def run(target: Target, resume: bool) -> ExitCode:
     file = target.load()
     providers.check(file)
     log_file.start()
-    os.environ.setdefault("ESCDELAY", "25")  # a bare ESC cancels: do not wait 100 ms for the rest of a sequence
 
-    from tui.app import LlmChat
+    from tui.defect_app import DefectApp
     from tui.history import History, default_path
 
     history = History(Path(file.config.history.path).expanduser() if file.config.history.path else default_path())
     try:
-        chat = LlmChat(
+        chat = DefectApp(
             config=file.config,
             open_backend=lambda name: providers.open_backend(file, name),
             backend_name=file.config.backend,
             history=history,
             conversation=history.latest_conversation() if resume else None,
+            config_path=file.path,
         )
-        chat.run()
+        return ExitCode(chat.run_to_end())
     finally:
         history.close()
-    return ExitCode(chat.return_code or 0)
