@@ -1,0 +1,1 @@
+"""Server-sent events: frames out (`encode`), frames in over HTTP (`client`), times across the wire (`placement`)."""

@@ -1,0 +1,182 @@
+"""The provider ``native``: another llmchat's service (`llmchat serve`), in the protocol of DESIGN.md, "Events"."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from backends import events
+from backends.backend import Backend, ChatRequest
+from backends.errors import BackendError, Code
+from backends.events import Done, Error, Event, Meta, Reasoning, Status, Token, is_terminal
+from backends.providers import ProviderOptions, Site
+from backends.sse.address import parse_address
+from backends.sse.credentials import read_key
+from backends.sse.placement import place, round_trip
+from backends.sse.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from backends.sse.client import Client, EventStream
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class Options(ProviderOptions, frozen=True, kw_only=True):
+    """`url`: ``http://host:port``, ``https://…`` or ``unix:/path``. `api_key_env` names an environment variable,
+    `api_key_file` a file that only its owner can read. `model` is asked for when a request names none. `headers` are
+    sent with every request."""
+
+    url: str
+    api_key_env: str = ""
+    api_key_file: str = ""
+    model: str = ""
+    timeouts: Timeouts = Timeouts()
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+def connect(options: Options, site: Site) -> Backend:
+    """The service at `options.url`; opens no connection yet. Raises ConfigError."""
+    key = read_key(site.name, options.api_key_env, options.api_key_file, site.path)
+    return Native(
+        options.url, token=key, timeouts=options.timeouts, model=options.model or None, headers=options.headers
+    )
+
+
+class Native:
+    """A Backend on the other side of HTTP: the inverse of `serve`.
+
+    Its events are the server's, with times and spans on this side's clock, and with the stages that only this side can
+    see (connect, network_in) added to every Meta.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://localhost",
+        *,
+        uds: str | None = None,
+        token: str | None = None,
+        timeouts: Timeouts | None = None,
+        model: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        local: bool = False,
+    ) -> None:
+        """`uds`: path of a Unix socket, instead of `url`. `local`: the server is this user's own child process, so
+        that `warm` may send it text that was not sent yet. Raises ConfigError for a wrong `url`."""
+        self._address = parse_address(f"unix:{uds}" if uds is not None else url)
+        self._token = token
+        self._timeouts = timeouts or Timeouts()
+        self._model = model
+        self._headers = dict(headers or {})
+        self._local = local
+        self._client: Client | None = None
+        self._closed = False
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+        """See `Backend.stream`. Closing the iterator closes the response, which the server sees at once."""
+        since = time.perf_counter()
+        try:
+            client = self._open_client()
+            if not client.connected:
+                yield Status("connecting")
+            key = request.key or uuid.uuid4().hex
+            stream = client.open("/v1/chat", self._body(request), since=since, key=key)
+            async with stream, aclosing(stream.frames()) as frames:
+                reader = _Reader(stream, self._address.shown)
+                async for frame in frames:
+                    event = reader.read(frame.event, frame.data)
+                    if event is None:
+                        continue
+                    yield event
+                    if is_terminal(event):
+                        return
+                raise reader.interrupted()
+        except BackendError as error:
+            yield error.event()
+
+    async def warm(self, request: ChatRequest) -> None:
+        """Open a connection; tell the prefix to a local server only: unsent text goes nowhere else."""
+        try:
+            if self._client is None:
+                await asyncio.to_thread(_import_client)
+            client = self._open_client()
+            if self._local:
+                await client.request("POST", "/v1/warm", self._body(request))
+            elif not client.connected:
+                await client.request("GET", "/healthz")
+        except BackendError:
+            return  # a hint; the stream will say what is wrong
+
+    async def aclose(self) -> None:
+        """Close all connections; running streams end with SHUTDOWN."""
+        self._closed = True
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _open_client(self) -> Client:
+        if self._closed:
+            raise BackendError(Code.SHUTDOWN, f"the connection to {self._address.shown} was closed here")
+        if self._client is None:
+            self._client = _import_client()(
+                self._address, token=self._token, headers=self._headers, timeouts=self._timeouts
+            )
+        return self._client
+
+    def _body(self, request: ChatRequest) -> bytes:
+        if self._model and request.model is None:
+            request = msgspec.structs.replace(request, model=self._model)
+        return _ENCODER.encode(request)
+
+
+def _import_client() -> type[Client]:
+    """httpx is imported when the first connection is wanted, not before the first frame."""
+    from backends.sse.client import Client
+
+    return Client
+
+
+class _Reader:
+    """The server's events on our clock."""
+
+    def __init__(self, stream: EventStream, where: str) -> None:
+        self._stream = stream
+        self._where = where
+        self._trip: float | None = None
+
+    def read(self, name: str, data: str) -> Event | None:
+        """One frame; None when this version does not know its event. Raises BackendError when it is malformed."""
+        try:
+            event = events.decode(name, data)
+        except msgspec.DecodeError as error:
+            raise BackendError(
+                Code.BAD_RESPONSE, f"{self._where}: a '{name}' event is not as it should be: {error}"
+            ) from None
+        match event:
+            case Token() | Reasoning():
+                self._stream.token_seen()
+            case Meta():
+                return self._placed(event)
+            case Done():
+                self._stream.complete()
+                return msgspec.structs.replace(event, latency=self._stream.now())
+            case Error():
+                self._stream.complete()
+        return event
+
+    def interrupted(self) -> BackendError:
+        """What a body that ends without a terminal event comes to."""
+        return BackendError(
+            Code.INTERRUPTED, f"{self._where}: the stream ended before the answer was complete", retryable=True
+        )
+
+    def _placed(self, meta: Meta) -> Meta:
+        received = self._stream.now()
+        if meta.latency is not None:
+            trip = round_trip(self._stream.timing, received, meta.latency)
+            self._trip = trip if self._trip is None else min(trip, self._trip)
+        return place(meta, self._stream.timing, received, self._trip or 0.0)

@@ -1,0 +1,351 @@
+"""The one place that opens an SSE stream: httpx's transport for the wire, httpx-sse for the dialects of the format.
+
+httpx's transport is used without its client on top: no redirects (a key never travels to another host), no cookies, no
+netrc, and less work between Enter and the first byte sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+from httpx_sse import EventSource, ServerSentEvent
+
+from backends.errors import BackendError, Code
+from backends.sse.address import Address
+from backends.sse.excerpt import clean, excerpt
+from backends.sse.failures import from_status, from_transport
+from backends.sse.placement import Timing
+from backends.sse.timeouts import Timeouts
+
+MAX_EVENT = 32 * 1024 * 1024
+"""Bytes that a server may send without completing an event."""
+
+_MAX_ERROR_BODY = 64 * 1024
+_MAX_JSON = 8 * 1024 * 1024
+_DRAIN_S = 0.25
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=60.0)
+
+
+class Client:
+    """A server, its pooled connections and its key. One per backend; safe for many concurrent streams."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        """`token` goes out as a Bearer token and is cut from every message."""
+        self.address = address
+        self.timeouts = timeouts or Timeouts()
+        self.secrets = (token,) if token else ()
+        self.closed = False
+        self._headers = {"User-Agent": "llmchat", "Accept-Encoding": "identity", **(headers or {})}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._transport = _Transport(
+            verify=address.url.startswith("https:"), limits=_LIMITS, uds=address.uds, proxy=_proxy(address)
+        )
+
+    @property
+    def connected(self) -> bool:
+        """True when an open connection waits for the next request."""
+        return self._transport.has_idle_connection
+
+    def open(self, path: str, body: bytes, *, since: float, key: str = "") -> EventStream:
+        """POST `body` (JSON) and read the answer as events: ``async with client.open(...) as stream``.
+
+        `since` is `time.perf_counter()` at the call that all times count from. With an idempotency `key` a request
+        that met a connection which the server had just closed is sent once more.
+        """
+        headers = {**self._headers, "Accept": "text/event-stream", "Content-Type": "application/json"}
+        if key:
+            headers["Idempotency-Key"] = key
+        return EventStream(self, self._url(path), headers, body, since, resend=bool(key))
+
+    async def request(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """A short exchange, limited by `first_token`: the body of the 2xx answer, at most 8 MiB.
+
+        Raises BackendError.
+        """
+        headers = dict(self._headers)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        limits = self.timeouts
+        request = httpx.Request(
+            method, self._url(path), headers=headers, content=body, extensions={"timeout": {"connect": limits.connect}}
+        )
+        try:
+            async with asyncio.timeout(limits.first_token):
+                response = await self.send(request)
+                try:
+                    content = await _read(response, _MAX_JSON)
+                finally:
+                    await response.aclose()
+        except httpx.HTTPError as error:
+            raise self.failure(error, answering=False) from error
+        except TimeoutError:
+            raise BackendError(
+                Code.TIMEOUT_FIRST_TOKEN,
+                f"{self.address.shown}: no answer within {limits.first_token:g} s",
+                retryable=True,
+            ) from None
+        if not 200 <= response.status_code < 300:
+            raise from_status(response, content[:_MAX_ERROR_BODY], self.address, self.secrets)
+        return content
+
+    async def aclose(self) -> None:
+        """Close every connection; running streams end with SHUTDOWN."""
+        self.closed = True
+        await self._transport.aclose()
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """One request on a pooled connection. Raises httpx's errors, and BackendError once closed."""
+        if self.closed:
+            raise self._shutdown()
+        return await self._transport.handle_async_request(request)
+
+    def failure(self, error: httpx.HTTPError, *, answering: bool) -> BackendError:
+        """What `error` means, here and now."""
+        if self.closed:
+            return self._shutdown()
+        return from_transport(error, self.address, answering=answering, seconds=self.timeouts.connect)
+
+    def _shutdown(self) -> BackendError:
+        return BackendError(Code.SHUTDOWN, f"the connection to {self.address.shown} was closed here")
+
+    def _url(self, path: str) -> str:
+        return self.address.url + path
+
+
+class EventStream:
+    """One POST and the events of its answer: an async context manager. Leaving it closes the response at once.
+
+    Left after `complete()` it first takes what little may still come, so that the connection can be used again.
+    """
+
+    def __init__(
+        self, client: Client, url: str, headers: dict[str, str], body: bytes, since: float, *, resend: bool
+    ) -> None:
+        self.timing = Timing()
+        self._client = client
+        self._since = since
+        self._resend = resend
+        self._request = (url, headers, body)
+        self._response: httpx.Response | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._text = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = self._complete = self._token_seen = False
+        self._pending = 0
+        loop_since = asyncio.get_running_loop().time() - (time.perf_counter() - since)
+        limits = client.timeouts
+        self._first_token_at = None if limits.first_token is None else loop_since + limits.first_token
+        self._total_at = None if limits.total is None else loop_since + limits.total
+
+    def now(self) -> float:
+        """Milliseconds since `stream()` was called."""
+        return (time.perf_counter() - self._since) * 1000
+
+    def token_seen(self) -> None:
+        """The first token is here: its time limit ends."""
+        self._token_seen = True
+
+    def complete(self) -> None:
+        """The answer said that it is complete."""
+        self._complete = True
+
+    async def __aenter__(self) -> EventStream:
+        reused = self._client.connected
+        try:
+            try:
+                self._response = await self._send()
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                if not (reused and self._resend) or self._client.closed:
+                    raise
+                self._response = await self._send()
+        except httpx.HTTPError as error:
+            raise self._client.failure(error, answering=False) from error
+        try:
+            await self._check(self._response)
+        except BaseException:
+            await self._response.aclose()
+            raise
+        self._chunks = self._response.aiter_bytes()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._response is not None
+        try:
+            if self._complete and self._chunks is not None and not isinstance(error, asyncio.CancelledError):
+                await self._drain(self._chunks)
+        finally:
+            await self._response.aclose()
+
+    async def frames(self) -> AsyncGenerator[ServerSentEvent, None]:
+        """The events of the body, comments left out; ends where the body ends. Raises BackendError."""
+        # EventSource asks a response for its headers and its text only: this object gives it text under time limits.
+        source = EventSource(cast(httpx.Response, self))
+        async with aclosing(source.aiter_sse()) as frames:
+            async for frame in frames:
+                self._pending = 0
+                yield frame
+
+    # What EventSource wants of a response
+
+    @property
+    def headers(self) -> httpx.Headers:
+        """The response's headers."""
+        assert self._response is not None
+        return self._response.headers
+
+    def aiter_text(self) -> EventStream:
+        """The body's text, piece by piece."""
+        return self
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> str:
+        while True:
+            chunk = await self._next_chunk()
+            if not chunk:
+                raise StopAsyncIteration
+            self._pending += len(chunk)
+            if self._pending > MAX_EVENT:
+                raise BackendError(
+                    Code.BAD_RESPONSE,
+                    f"{self._client.address.shown} sent {MAX_EVENT >> 20} MiB without completing an event",
+                )
+            if text := self._text.decode(chunk):
+                if not self._begun:
+                    self._begun = True
+                    text = text.removeprefix("\ufeff")
+                if text:
+                    return text
+
+    # Sending and waiting
+
+    async def _send(self) -> httpx.Response:
+        url, headers, body = self._request
+        self.timing = Timing()
+        extensions = {"timeout": {"connect": self._client.timeouts.connect}, "trace": self._trace}
+        request = httpx.Request("POST", url, headers=headers, content=body, extensions=extensions)
+        code, deadline = self._deadline(answering=False)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._client.send(request)
+        except TimeoutError:
+            raise self._timeout(code) from None
+
+    async def _trace(self, name: str, info: Mapping[str, Any]) -> None:
+        """httpcore's trace extension: stages bracketed where they happen."""
+        if name.startswith("connection.connect_") and name.endswith(".started"):
+            self.timing.connect_start = self.now()
+        elif name.startswith("connection.") and name.endswith(".complete"):
+            self.timing.connect_end = self.now()
+        elif name.endswith(".send_request_headers.started"):
+            self.timing.send_start = self.now()
+        elif name.endswith(".send_request_body.complete"):
+            self.timing.send_end = self.now()
+
+    async def _check(self, response: httpx.Response) -> None:
+        client = self._client
+        kind = response.headers.get("content-type", "")
+        if response.status_code == 200 and kind.partition(";")[0].strip().lower() == "text/event-stream":
+            return
+        body = b""
+        try:
+            async with asyncio.timeout(client.timeouts.connect):
+                body = await _read(response, _MAX_ERROR_BODY)
+        except (httpx.HTTPError, TimeoutError):
+            body = b""  # the status says enough
+        if response.status_code != 200:
+            raise from_status(response, body, client.address, client.secrets)
+        words = excerpt(body, client.secrets)
+        raise BackendError(
+            Code.BAD_RESPONSE,
+            f"{client.address.shown} answered with {clean(kind, 60) or 'an unnamed type'} instead of an event stream; "
+            "is this the right URL?" + (f" It says: {words}" if words else ""),
+        )
+
+    async def _next_chunk(self) -> bytes:
+        assert self._chunks is not None
+        code, deadline = self._deadline(answering=True)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await anext(self._chunks, b"")
+        except TimeoutError:
+            raise self._timeout(code) from None
+        except httpx.HTTPError as error:
+            raise self._client.failure(error, answering=True) from error
+
+    def _deadline(self, *, answering: bool) -> tuple[Code, float | None]:
+        """Which limit ends the next wait, and when (event loop time)."""
+        limits: list[tuple[float, Code]] = []
+        if self._first_token_at is not None and not self._token_seen:
+            limits.append((self._first_token_at, Code.TIMEOUT_FIRST_TOKEN))
+        if self._total_at is not None:
+            limits.append((self._total_at, Code.TIMEOUT_TOTAL))
+        if answering and (idle := self._client.timeouts.idle) is not None:
+            limits.append((asyncio.get_running_loop().time() + idle, Code.TIMEOUT_IDLE))
+        if not limits:
+            return Code.TIMEOUT_TOTAL, None
+        at, code = min(limits)
+        return code, at
+
+    def _timeout(self, code: Code) -> BackendError:
+        limits, where = self._client.timeouts, self._client.address.shown
+        message = {
+            Code.TIMEOUT_FIRST_TOKEN: f"{where}: no token within {limits.first_token or 0:g} s (timeouts.first_token)",
+            Code.TIMEOUT_IDLE: f"{where}: silent for {limits.idle or 0:g} s (timeouts.idle)",
+            Code.TIMEOUT_TOTAL: f"{where}: not complete within {limits.total or 0:g} s (timeouts.total)",
+        }[code]
+        return BackendError(code, message, retryable=True)
+
+    async def _drain(self, chunks: AsyncIterator[bytes]) -> None:
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                while await anext(chunks, b""):
+                    pass
+        except (TimeoutError, httpx.HTTPError):
+            pass  # then the connection is closed and the next request opens another
+
+
+class _Transport(httpx.AsyncHTTPTransport):
+    """httpx's transport, which also tells whether a connection waits idle."""
+
+    @property
+    def has_idle_connection(self) -> bool:
+        return any(connection.is_idle() and not connection.has_expired() for connection in self._pool.connections)
+
+
+async def _read(response: httpx.Response, limit: int) -> bytes:
+    """The body, cut at `limit` bytes."""
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) >= limit:
+            break
+    return bytes(content[:limit])
+
+
+def _proxy(address: Address) -> str | None:
+    """The proxy that the environment names for `address` (``HTTPS_PROXY``, ``NO_PROXY``, …); never for this machine."""
+    parts = urlsplit(address.url)
+    if address.loopback or proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")

@@ -1,0 +1,106 @@
+"""Foreign errors, mapped once: what httpx, ssl and a server's status mean in this project's words."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+
+import httpx
+
+from backends.errors import BackendError, Code, http_code
+from backends.sse.address import Address
+from backends.sse.excerpt import clean, excerpt
+
+_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+_HINTS = {
+    401: "the key is missing or wrong",
+    403: "the key may not do this",
+    404: "nothing there under this URL, or no such model",
+    413: "the request is too large",
+    429: "too many requests",
+    503: "the server is not ready or overloaded",
+}
+
+
+def from_transport(error: Exception, address: Address, *, answering: bool, seconds: float | None) -> BackendError:
+    """An error of httpx on the way to `address`. `answering`: the response had begun. `seconds`: connect timeout."""
+    where = address.shown
+    if isinstance(error, httpx.ConnectTimeout):
+        limit = f" within {seconds:g} s" if seconds is not None else ""
+        return BackendError(Code.TIMEOUT_CONNECT, f"{where}: no connection{limit} (timeouts.connect)", retryable=True)
+    causes = list(_chain(error))
+    if tls := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
+        return BackendError(Code.TLS, f"{where}: {_tls_reason(tls)}")
+    if isinstance(error, httpx.ConnectError):
+        return BackendError(Code.CONNECT, f"cannot reach {where}: {_connect_reason(causes, address)}", retryable=True)
+    if isinstance(error, httpx.DecodingError):
+        return BackendError(Code.BAD_RESPONSE, f"{where}: the response's compression is damaged")
+    if isinstance(error, httpx.RemoteProtocolError) and not _is_close(error):
+        return BackendError(Code.BAD_RESPONSE, f"{where} does not speak HTTP as it should: {clean(str(error))}")
+    if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
+        moment = "in the middle of the answer" if answering else "before answering"
+        return BackendError(Code.INTERRUPTED, f"{where} closed the connection {moment}", retryable=True)
+    return BackendError(Code.CONNECT, f"{where}: {clean(str(error)) or type(error).__name__}", retryable=True)
+
+
+def from_status(response: httpx.Response, body: bytes, address: Address, secrets: Iterable[str]) -> BackendError:
+    """The error that a status other than 200 stands for, with the server's own words."""
+    status = response.status_code
+    if 300 <= status < 400:
+        target = clean(response.headers.get("location", ""), 120, secrets) or "nowhere"
+        return BackendError(
+            http_code(status),
+            f"{address.shown} redirects to {target}; keys are not sent on, so put the right address into url",
+        )
+    words = excerpt(body, secrets)
+    hint = _HINTS.get(status, "")
+    message = (
+        f"{address.shown} answered HTTP {status}" + (f" ({hint})" if hint else "") + (f": {words}" if words else "")
+    )
+    retry_after = seconds_of(response.headers)
+    return BackendError(http_code(status), message, retryable=status in _RETRYABLE, retry_after=retry_after)
+
+
+def seconds_of(headers: Mapping[str, str]) -> float | None:
+    """`Retry-After` in seconds; None when absent or given as a date."""
+    try:
+        seconds = float(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < 86_400 else None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_close(error: Exception) -> bool:
+    text = str(error)
+    return "disconnected" in text or "closed connection" in text
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not accepted: {clean(error.verify_message)}"
+    if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
+        return "it does not speak TLS; try http:// instead of https://"
+    return f"the TLS handshake failed: {clean(str(error.reason or error))}"
+
+
+def _connect_reason(causes: list[BaseException], address: Address) -> str:
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            return "the host name does not resolve"
+        if isinstance(cause, FileNotFoundError):
+            return "there is no such socket; is the server running?"
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused; is the server running?"
+        if isinstance(cause, PermissionError):
+            return "permission denied"
+    last = next((cause for cause in causes if isinstance(cause, OSError)), causes[0])
+    return clean(last.strerror or "" if isinstance(last, OSError) else str(last)) or "no connection"

@@ -1,0 +1,62 @@
+"""A server's spans on the client's clock. Pure.
+
+Only durations and offsets cross the wire, and a one-way time cannot be measured. What can be: at `received` the client
+gets an event that the server sent `latency` after the request had reached it. What the client waited beyond that is the
+network's round trip, put as a whole before the server's work, so that sending + network + the server's stages add up
+to what the client waited, exactly. Of several measurements the shortest round trip is the truest: whatever delays an
+event on its way only adds.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from backends.events import Meta
+from backends.telemetry.stages import Span
+
+_OURS = frozenset({"connect", "network_in", "network_out"})
+
+
+class Timing(msgspec.Struct):
+    """What the client measured of its own request, in milliseconds since `stream()` was called.
+
+    `connect_start` is None on a reused connection. `send_end`: the request is with the operating system.
+    """
+
+    connect_start: float | None = None
+    connect_end: float = 0.0
+    send_start: float = 0.0
+    send_end: float = 0.0
+
+    def connect_span(self) -> tuple[Span, ...]:
+        """The `connect` stage (name look-up, TCP, TLS); nothing on a reused connection."""
+        if self.connect_start is None:
+            return ()
+        return (Span("connect", self.connect_start, self.connect_end - self.connect_start, "client"),)
+
+    def send_span(self) -> Span:
+        """The `network_in` stage as far as the client alone can measure it: sending."""
+        return Span("network_in", self.send_start, self.send_end - self.send_start, "client")
+
+
+def round_trip(timing: Timing, received: float, latency: float) -> float:
+    """Milliseconds of the network's round trip in an event sent at `latency` there and received at `received` here."""
+    return max(0.0, received - timing.send_end - latency)
+
+
+def place(meta: Meta, timing: Timing, received: float, trip: float) -> Meta:
+    """A server's `meta` as the client reports it: the client's own stages first, the server's shifted behind `trip`.
+
+    `trip`: the shortest `round_trip` so far. `latency` becomes the client's.
+    """
+    network = Span("network_in", timing.send_start, timing.send_end - timing.send_start + trip, "derived")
+    shifted = tuple(_relayed(span).shifted(timing.send_end + trip) for span in meta.spans)
+    spans = (*timing.connect_span(), network, *shifted)
+    return msgspec.structs.replace(meta, latency=received, spans=spans)
+
+
+def _relayed(span: Span) -> Span:
+    """What the server measured as a client of somebody else is, seen from here, the server's."""
+    if span.by == "client" or span.stage in _OURS:
+        return Span(span.stage, span.offset, span.duration, "server")
+    return span
