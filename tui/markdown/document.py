@@ -1,4 +1,4 @@
-"""A streaming Markdown text and its drawing: settled blocks are drawn once per width and palette, the rest as it grows."""
+"""A streaming Markdown text and its drawing: settled blocks drawn once per width and palette, the rest as it grows."""
 
 from __future__ import annotations
 

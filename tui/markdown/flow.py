@@ -1,7 +1,7 @@
 """Styled text flowed into lines of a given width in terminal cells.
 
 A *run* is ``(text, style)``; a run's text may hold ``\\n``, which ends a line. A *line* is a list of rich Segments.
-Cell widths are those of `rich.cells`, which Textual uses too, so wide, combining and joined characters agree everywhere.
+Cell widths are those of `rich.cells`, as in Textual, so wide, combining and joined characters agree everywhere.
 """
 
 from __future__ import annotations

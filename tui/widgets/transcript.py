@@ -29,7 +29,7 @@ from textual.widget import Widget
 from backends.events import Citation
 from tui.widgets.message_view import ChatPalette, Ending, Kind, MessageView
 
-_WAITING_FPS = 4.0
+_INDICATOR_FPS = 4.0
 """How often the typing indicator moves."""
 
 
@@ -125,7 +125,8 @@ class Transcript(ScrollView, can_focus=True):
         self._changed: set[str] = set()
         self._numbers = count(1)
         self._palette: ChatPalette | None = None
-        self._frame_timer: Timer | None = None
+        self._frame_planned = False
+        self._indicator: Timer | None = None
         self._last_frame = 0.0
         self._moving = False
         self._seen_height = 0
@@ -231,29 +232,35 @@ class Transcript(ScrollView, can_focus=True):
 
     def _schedule(self) -> None:
         """Asks for a frame: now when the last one is long enough ago, else when its time has come."""
-        if self._frame_timer is not None or not self.is_attached or not self.size:
+        if self._frame_planned or not self.is_attached or not self.size:
             return
-        wait = max(0.0, self._last_frame + 1 / self.fps - monotonic())
-        self._frame_timer = self.set_timer(wait, self._frame, name="transcript frame")
+        self._frame_planned = True
+        wait = self._last_frame + 1 / self.fps - monotonic()
+        if wait > 0:
+            self.set_timer(wait, self._frame, name="transcript frame")
+        else:
+            self.call_later(self._frame)
 
     def _frame(self) -> None:
-        self._frame_timer = None
+        self._frame_planned = False
         self._last_frame = monotonic()
         if self._terminal_is_behind():
             self._schedule()
             return
         self._draw()
-        if any(view.waiting is not None for view in self._views[-2:]):
-            self._frame_timer = self.set_timer(1 / _WAITING_FPS, self._move_indicator, name="transcript indicator")
+
+    def _keep_indicator_moving(self) -> None:
+        waiting = self._indicator is None and any(view.waiting is not None for view in self._views)
+        if waiting:
+            self._indicator = self.set_timer(1 / _INDICATOR_FPS, self._move_indicator, name="transcript indicator")
 
     def _move_indicator(self) -> None:
-        self._frame_timer = None
-        for view in self._views[-2:]:
+        self._indicator = None
+        for view in self._views:
             if view.waiting is not None:
                 view.tick += 1
                 view.touch()
-                self._changed.add(view.key)
-        self._frame()
+                self._change(view)
 
     def _terminal_is_behind(self) -> bool:
         """Whether Textual's writer still holds a frame: another would only queue up behind it."""
@@ -309,6 +316,7 @@ class Transcript(ScrollView, can_focus=True):
         if self.scroll_offset.y == top:
             end = max(height, old, top + (self.size.height if not self.following else 0))
             self._repaint(first_line, end)
+        self._keep_indicator_moving()
 
     def _repaint(self, start: int, end: int) -> None:
         top = self.scroll_offset.y
