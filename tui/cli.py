@@ -146,7 +146,7 @@ def serve(
         typer.Option("--token-env", metavar="NAME", help="Environment variable with the token clients need."),
     ] = None,
 ) -> None:
-    """Put a backend on HTTP: the native SSE protocol and an OpenAI-compatible endpoint."""
+    """Put a backend on HTTP, as a stream of server-sent events."""
 
     def command() -> ExitCode:
         from tui.commands import serve

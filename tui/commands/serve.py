@@ -1,0 +1,54 @@
+"""`llmchat serve`: a backend on HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+from pathlib import Path
+
+from backends import providers
+from backends.errors import BackendError, Code
+from backends.serve import serve
+from tui import log_file
+from tui.exit_codes import ExitCode
+from tui.target import Target
+
+
+def run(target: Target, host: str, port: int, uds: Path | None, token_env: str | None) -> ExitCode:
+    """Serve until Ctrl-C or SIGTERM. Raises BackendError."""
+    file = target.load()
+    providers.check(file)
+    token = _token(token_env)
+    if uds is None and token is None and not _is_loopback(host):
+        raise BackendError(Code.CONFIG, f"others can reach {host}: set a token for them (--token-env NAME)")
+    log_file.start()
+    backend = providers.open_backend(file)
+
+    def started(address: str) -> None:
+        print(f"Serving {file.config.backend} on {address} (Ctrl-C stops)", flush=True)
+
+    async def answer() -> None:
+        async with contextlib.aclosing(backend):
+            socket = str(uds) if uds else None
+            await serve(backend, host=host, port=port, uds=socket, token=token, on_started=started)
+
+    asyncio.run(answer())
+    return ExitCode.COMPLETE
+
+
+def _token(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    token = os.environ.get(variable)
+    if not token:
+        raise BackendError(Code.CONFIG, f"the environment variable {variable} is not set (named by --token-env)")
+    return token
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
