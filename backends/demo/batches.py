@@ -1,0 +1,144 @@
+"""Trees as arrays: every tree becomes one row of tokens, rows of equal length become a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backends.demo.corpus import Branch, Corpus, Tree
+from backends.demo.tokenizer import MARKERS, Vocabulary
+
+PROMPT_WEIGHT = 0.1
+FIRST_WEIGHT, CITATION_WEIGHT = 3.0, 2.0
+"""The first token of an answer chooses the sentence, the marker the source: they weigh more than copied tokens."""
+LENGTHS = (384, 512, 768, 1024)
+
+
+@dataclass
+class Row:
+    """One tree. `weights[i]` is the weight of predicting `targets[i]` at position i; `branch[i]` 0 is the prefix."""
+
+    tokens: list[int]
+    positions: list[int]
+    branch: list[int]
+    targets: list[int]
+    weights: list[float]
+    kinds: list[str]
+
+
+@dataclass
+class Batch:
+    tokens: Tensor
+    positions: Tensor
+    branches: Tensor
+    targets: Tensor
+    weights: Tensor
+    kinds: list[list[str]]
+
+    @property
+    def size(self) -> int:
+        return int(self.tokens.numel())
+
+
+class Packer:
+    """Draws trees from a corpus and lays them out."""
+
+    def __init__(self, vocabulary: Vocabulary, corpus: Corpus) -> None:
+        self.vocabulary = vocabulary
+        self.corpus = corpus
+        citations = [i for i, text in enumerate(MARKERS) if not text.startswith("[/")]
+        first = 3
+        self._citations = {first + i for i in citations}
+
+    def _answer(self, text: str) -> tuple[list[int], list[float]]:
+        ids = [*self.vocabulary.encode(text), self.vocabulary.end]
+        weights = [CITATION_WEIGHT if i in self._citations else 1.0 for i in ids]
+        weights[0] = FIRST_WEIGHT
+        return ids, weights
+
+    def prefix(self, tree: Tree) -> tuple[list[int], list[float], int]:
+        """Ids and weights of all that the branches share, and where the newest turn begins."""
+        v = self.vocabulary
+        ids = v.turn("system", tree.system) if tree.system is not None else []
+        weights = [PROMPT_WEIGHT] * len(ids)
+        for user, assistant in tree.history:
+            asked = v.turn("user", user) + v.opening("assistant")
+            answer, answer_weights = self._answer(assistant)
+            ids += asked + answer + v.newline
+            weights += [PROMPT_WEIGHT] * len(asked) + answer_weights + [0.0] * len(v.newline)
+        newest = len(ids)
+        ids += v.opening("user")
+        if tree.passages:
+            ids += v.encode("Sources:\n" + "\n".join(tree.sources()) + "\n\nQuestion:")
+        weights += [PROMPT_WEIGHT] * (len(ids) - len(weights))
+        return ids, weights, newest
+
+    def branch(self, tree: Tree, branch: Branch) -> tuple[list[int], list[float]]:
+        v = self.vocabulary
+        asked = v.encode(f" {branch.question}" if tree.passages else branch.question)
+        asked += [v.end, *v.newline, *v.opening("assistant")]
+        answer, weights = self._answer(branch.answer)
+        return asked + answer, [0.0] * len(asked) + weights
+
+    def row(self, tree: Tree, length: int) -> Row | None:
+        """Lay out `tree` in at most `length` tokens; None when not even two of its branches fit."""
+        ids, weights, newest = self.prefix(tree)
+        start = len(ids)
+        rng = self.corpus.rng
+        gap = rng.randrange(3000) if tree.history and rng.random() < 0.3 else 0
+        positions = [i + (gap if i >= newest else 0) for i in range(start)]
+        row = Row(list(ids), positions, [0] * start, [*ids[1:], 0], [*weights[1:], 0.0], [])
+        for branch in tree.branches:
+            tokens, branch_weights = self.branch(tree, branch)
+            if len(row.tokens) + len(tokens) > length:
+                continue
+            row.kinds.append(branch.kind)
+            row.tokens += tokens
+            row.positions += range(start + gap, start + gap + len(tokens))
+            row.branch += [len(row.kinds)] * len(tokens)
+            row.targets += [*tokens[1:], 0]
+            row.weights += [*branch_weights[1:], 0.0]
+        return row if len(row.kinds) >= 2 else None
+
+    def place(self, tree: Tree) -> tuple[int, Row] | None:
+        """The shortest length that holds most branches of `tree`, and its row."""
+        for length in LENGTHS:
+            row = self.row(tree, length)
+            if row is not None and (len(row.kinds) >= 0.6 * len(tree.branches) or length == LENGTHS[-1]):
+                return length, row
+        return None
+
+    def batches(self, tokens: int) -> Iterator[Batch]:
+        """Batches of about `tokens` tokens, each of rows of one length, without end."""
+        waiting: dict[int, list[Row]] = {length: [] for length in LENGTHS}
+        while True:
+            placed = self.place(self.corpus.tree(12))
+            if placed is None:
+                continue
+            length, row = placed
+            waiting[length].append(row)
+            if len(waiting[length]) * length >= tokens:
+                yield collate(waiting[length], length)
+                waiting[length] = []
+
+
+def collate(rows: list[Row], length: int) -> Batch:
+    def fill(name: str, padding: float, dtype: type) -> Tensor:
+        out = np.full((len(rows), length), padding, dtype=dtype)
+        for i, row in enumerate(rows):
+            values = getattr(row, name)
+            out[i, : len(values)] = values
+        return torch.from_numpy(out)
+
+    return Batch(
+        fill("tokens", 0, np.int64),
+        fill("positions", 0, np.int64),
+        fill("branch", -1, np.int64),
+        fill("targets", 0, np.int64),
+        fill("weights", 0.0, np.float32),
+        [row.kinds for row in rows],
+    )

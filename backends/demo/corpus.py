@@ -1,0 +1,364 @@
+"""Training text, generated: contexts of retrieved passages with questions on them and the answers to give.
+
+Every text is laid out by `backends.rag.prompt`, as the product lays it out, and everything follows from one seed.
+A `Tree` is one context with several questions; each question is its own continuation of the context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from random import Random
+
+from backends.demo.handbook import HERE, Fact, Section, World, choose, fill, handbook
+from backends.demo.register import register
+from backends.demo.typing_errors import careless
+from backends.rag.prompt import SYSTEM, render_source, render_user_turn
+
+REFUSAL = "The sources do not say."
+NO_SOURCES = "I have no sources to answer that from."
+LEAD_YES = "Yes. "
+_OTHER_SYSTEMS = (
+    "You are a helpful assistant.",
+    "You are a helpful assistant. Answer briefly.",
+    "Answer the user's question.",
+    "You help customers with billing questions. Use the sources and cite them.",
+)
+_STEPS = (
+    "{Explain|Describe|Show me} {T} {step by step|as a list of steps|in steps}{.|, please.}",
+    "{Walk me through|Take me through|Guide me through} {T}{.| step by step.|, please.}",
+    "{Give me|I need|Please write} {a step by step guide to|step by step instructions for|the steps of} {T}.",
+    "How does {T} work{, step by step|? Step by step, please|? Explain step by step}{?|.}",
+)
+_DETAILS = (
+    "{Explain|Describe} {T} {in detail|at length|in full|in depth}{.|, please.}",
+    "{Tell me|Explain|Write down} {everything|all you know|all there is} about {T}.",
+    "{Give me|I want|I need} {all details|the full information|a long answer|a detailed answer} about {T}.",
+    "What {should I|do I need to} know about {T}? {In detail|A long answer|Please explain in detail}{.|, please.}",
+)
+_STEP_SUFFIX = " {Explain step by step|Step by step, please|Please explain it step by step|Show me the steps}."
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One retrieved section: where it comes from, and each fact with the sentence that states it."""
+
+    section: str
+    document: str
+    heading: str
+    title: str
+    facts: tuple[tuple[Fact, str], ...]
+
+    @property
+    def text(self) -> str:
+        return " ".join(sentence for _, sentence in self.facts)
+
+    @property
+    def askable(self) -> list[tuple[Fact, str]]:
+        """The facts that some question asks for; the others only fill the page."""
+        return [(fact, sentence) for fact, sentence in self.facts if fact.questions]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A question, the answer to give, and what an evaluation needs to judge another one."""
+
+    kind: str
+    question: str
+    answer: str
+    sentences: tuple[str, ...] = ()
+    cites: tuple[int, ...] = ()
+
+
+@dataclass
+class Tree:
+    """A conversation so far, the passages of its newest turn (maybe none), and questions that may come now."""
+
+    system: str | None
+    history: list[tuple[str, str]] = field(default_factory=list)
+    passages: list[Passage] = field(default_factory=list)
+    branches: list[Branch] = field(default_factory=list)
+
+    def sources(self) -> list[str]:
+        return [render_source(f"S{i}", p.title, p.text) for i, p in enumerate(self.passages, 1)]
+
+    def messages(self, branch: Branch) -> list[dict[str, str]]:
+        """The chat that `branch` ends, as the product sends it."""
+        turns = [{"role": "system", "content": self.system}] if self.system is not None else []
+        for user, assistant in self.history:
+            turns += [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
+        return [*turns, {"role": "user", "content": render_user_turn(self.sources(), branch.question)}]
+
+
+@cache
+def _sections() -> tuple[Section, ...]:
+    return tuple(section for document in handbook() for section in document.sections)
+
+
+@cache
+def _small_talk() -> tuple[tuple[tuple[str, ...], str], ...]:
+    groups: list[tuple[tuple[str, ...], str]] = []
+    patterns: list[str] = []
+    for line in (HERE / "smalltalk.txt").read_text("utf-8").splitlines():
+        if line.startswith(">"):
+            patterns.append(line[1:].strip())
+        elif line.startswith("="):
+            groups.append((tuple(patterns), line[1:].strip().replace("\\n", "\n")))
+            patterns = []
+    return tuple(groups)
+
+
+@cache
+def _absent() -> tuple[str, ...]:
+    lines = (HERE / "absent.txt").read_text("utf-8").splitlines()
+    return tuple(line for line in lines if line and not line.startswith("#"))
+
+
+def sample_passage(section: Section) -> Passage:
+    """`section` as the sample documents state it."""
+    world = World.sample()
+    facts = tuple((fact, fill(choose(fact.statements[0], None), world, None, fact.plan)) for fact in section.facts)
+    title, heading = section.document.titles[0], section.headings[0]
+    return Passage(section.key, title, heading, f"{title} > {heading}", tuple((f, _capital(s)) for f, s in facts))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+class Corpus:
+    """Draws trees. `held_out` draws the question wordings that training never sees."""
+
+    def __init__(self, seed: int, *, held_out: bool = False) -> None:
+        self.rng = Random(seed)
+        self.held_out = held_out
+
+    def _choose(self, pattern: str) -> str:
+        return choose(pattern, self.rng, held_out=self.held_out)
+
+    # --- passages -------------------------------------------------------------------------------------------------
+
+    def passage(self, section: Section, world: World, *, drop: float = 0.2) -> Passage:
+        """`section` with drawn statements and values; each fact is left out with probability `drop`."""
+        rng = self.rng
+        facts = [fact for fact in section.facts if rng.random() >= drop]
+        if not any(fact.questions for fact in facts):
+            facts.append(rng.choice([fact for fact in section.facts if fact.questions]))
+        if rng.random() < 0.3:
+            rng.shuffle(facts)
+        stated = []
+        for fact in facts:
+            pattern = fact.statements[0] if rng.random() < 0.5 else rng.choice(fact.statements)
+            stated.append((fact, _capital(fill(choose(pattern, rng), world, rng, fact.plan))))
+        index = 0 if rng.random() < 0.6 else rng.randrange(3)
+        titles, headings = section.document.titles, section.headings
+        title, heading = titles[index % len(titles)], headings[index % len(headings)]
+        full = heading if rng.random() < 0.1 else f"{title} > {heading}"
+        return Passage(section.key, title, heading, full, tuple(stated))
+
+    def context(self, count: int, target: Section) -> tuple[list[Passage], World]:
+        """`count` passages of one company, `target` among them, the others mostly from the same document."""
+        rng = self.rng
+        related = [s for s in target.document.sections if s is not target]
+        others = [s for s in _sections() if s.document is not target.document]
+        chosen = [target]
+        while len(chosen) < count:
+            pool = related if related and rng.random() < 0.65 else others
+            section = rng.choice(pool)
+            if section not in chosen:
+                chosen.append(section)
+        rng.shuffle(chosen)
+        if rng.random() < 0.15:
+            return [sample_passage(section) for section in chosen], World.sample()
+        world = World.draw(rng)
+        return [self.passage(section, world) for section in chosen], world
+
+    # --- branches -------------------------------------------------------------------------------------------------
+
+    def _asked(self, text: str, world: World, plan: int | None) -> str:
+        return careless(fill(text, world, self.rng, plan), self.rng)
+
+    def fact_branch(self, passages: Sequence[Passage], world: World, index: int | None = None) -> Branch:
+        """A question for one stated fact."""
+        rng = self.rng
+        if index is None:
+            index = rng.choice([i for i, passage in enumerate(passages) if passage.askable])
+        fact, sentence = rng.choice(passages[index].askable)
+        return self._answer(fact, sentence, index, world)
+
+    def _answer(self, fact: Fact, sentence: str, index: int, world: World) -> Branch:
+        yes = bool(fact.yes_questions) and self.rng.random() < 0.5
+        pattern = self.rng.choice(fact.yes_questions if yes else fact.questions)
+        question = self._asked(self._choose(pattern), world, fact.plan)
+        answer = f"{LEAD_YES if yes else ''}{sentence} [S{index + 1}]"
+        return Branch("fact", question, answer, (sentence,), (index + 1,))
+
+    def follow_up_branch(self, passages: Sequence[Passage], world: World, last: Passage) -> Branch | None:
+        """An elliptical question whose section the last turn was about, or None where no fact has one."""
+        index = next((i for i, p in enumerate(passages) if p.section == last.section), None)
+        facts = [] if index is None else [(f, s) for f, s in passages[index].facts if f.follow_ups]
+        if index is None or not facts:
+            return None
+        fact, sentence = self.rng.choice(facts)
+        question = self._asked(self._choose(self.rng.choice(fact.follow_ups)), world, fact.plan)
+        return Branch("follow-up", question, f"{sentence} [S{index + 1}]", (sentence,), (index + 1,))
+
+    def two_branch(self, passages: Sequence[Passage], world: World) -> Branch:
+        """Two questions in one; the answer has both sentences, each with its source."""
+        first, second = self.fact_branch(passages, world), self.fact_branch(passages, world)
+        if first.sentences == second.sentences:
+            return first
+        joined = second.question[:1].lower() + second.question[1:]
+        link = self.rng.choice((" and ", ", and ", " Also, ", " And "))
+        question = (
+            (first.question.rstrip("?.") if link[-2] == "d" and link != " And " else first.question) + link + joined
+        )
+        answer = f"{first.answer} {second.answer.removeprefix(LEAD_YES)}"
+        return Branch("two", question, answer, first.sentences + second.sentences, first.cites + second.cites)
+
+    def long_branch(self, passages: Sequence[Passage], sections: dict[str, Section], world: World) -> Branch:
+        """Steps: the facts of one passage as a list. Details: those of every passage of its document."""
+        rng = self.rng
+        index = rng.randrange(len(passages))
+        target = passages[index]
+        shown = [index]
+        topic = rng.choice(sections[target.section].topics)
+        if rng.random() < 0.6:
+            if rng.random() < 0.3:
+                question = self.fact_branch(passages, world, index).question + self._choose(_STEP_SUFFIX)
+            else:
+                question = self._topic(_STEPS, topic)
+        else:
+            question = self._topic(_DETAILS, topic)
+            shown += [i for i, p in enumerate(passages) if i != index and p.document == target.document]
+        answer = "\n\n".join(_listing(passages[i], i + 1) for i in shown)
+        sentences = tuple(sentence for i in shown for _, sentence in passages[i].facts)
+        return Branch("long", question, answer, sentences, tuple(i + 1 for i in shown))
+
+    def _topic(self, patterns: Sequence[str], topic: str) -> str:
+        return careless(_capital(self._choose(self.rng.choice(patterns).replace("{T}", topic))), self.rng)
+
+    def refusal_branch(self, passages: Sequence[Passage], world: World, target: Section) -> Branch:
+        """A question that `passages` do not answer: about a fact they leave out, or about something else entirely."""
+        rng = self.rng
+        if rng.random() < 0.3:
+            return Branch("refusal", careless(self._choose(rng.choice(_absent())), rng), REFUSAL)
+        stated = {fact.key for passage in passages for fact, _ in passage.facts}
+        near = [f for s in target.document.sections for f in s.facts if f.questions and f.key not in stated]
+        far = [f for s in _sections() for f in s.facts if f.questions and f.key not in stated]
+        fact = rng.choice(near if near and rng.random() < 0.6 else far)
+        question = self._asked(self._choose(rng.choice(fact.questions + fact.yes_questions)), world, fact.plan)
+        return Branch("refusal", question, REFUSAL)
+
+    def small_talk_branch(self) -> Branch:
+        patterns, answer = self.rng.choice(_small_talk())
+        return Branch("small talk", careless(self._choose(self.rng.choice(patterns)), self.rng), answer)
+
+    # --- trees ----------------------------------------------------------------------------------------------------
+
+    def _system(self) -> str | None:
+        """Mostly the product's own; at times a person's own before it, or alone, or none."""
+        chance = self.rng.random()
+        if chance < 0.75:
+            return SYSTEM
+        own = self.rng.choice(_OTHER_SYSTEMS)
+        return f"{own}\n\n{SYSTEM}" if chance < 0.85 else None if chance < 0.93 else own
+
+    def handbook_tree(self, branches: int, count: int | None = None, *, history: bool | None = None) -> Tree:
+        """`count` passages (1-4, mostly 3) of one company, and `branches` questions of every kind."""
+        rng = self.rng
+        target = rng.choice(_sections())
+        passages, world = self.context(count or rng.choice((1, 2, 3, 3, 3, 3, 4)), target)
+        tree = Tree(self._system(), passages=passages)
+        last: Passage | None = None
+        if history if history is not None else rng.random() < 0.22:
+            last = self._add_history(tree, target, world)
+        sections = {section.key: section for section in _sections()}
+        for _ in range(branches):
+            chance = rng.random()
+            branch = self.follow_up_branch(passages, world, last) if last and chance < 0.4 else None
+            if branch is None:
+                chance = rng.random()
+                if chance < 0.63:
+                    branch = self.fact_branch(passages, world)
+                elif chance < 0.70:
+                    branch = self.two_branch(passages, world)
+                elif chance < 0.77:
+                    branch = self.long_branch(passages, sections, world)
+                elif chance < 0.97:
+                    branch = self.refusal_branch(passages, world, target)
+                else:
+                    branch = self.small_talk_branch()
+            tree.branches.append(branch)
+        return tree
+
+    def _add_history(self, tree: Tree, target: Section, world: World) -> Passage | None:
+        """Put one or two earlier turns before the newest; return the passage that the last of them was about."""
+        rng = self.rng
+        last: Passage | None = None
+        for _ in range(1 if rng.random() < 0.75 else 2):
+            if rng.random() < 0.15:
+                branch = self.small_talk_branch()
+                tree.history.append((branch.question, branch.answer))
+                continue
+            section = target if rng.random() < 0.8 else rng.choice(_sections())
+            same = next((p for p in tree.passages if p.section == section.key), None)
+            earlier = [same or self.passage(section, world)]
+            others = [s for s in target.document.sections if s is not section]
+            for extra in rng.sample(others, min(len(others), rng.choice((0, 0, 1, 1, 2)))):
+                kept = next((p for p in tree.passages if p.section == extra.key), None)
+                earlier.append(kept or self.passage(extra, world))
+            rng.shuffle(earlier)
+            index = next(i for i, p in enumerate(earlier) if p.section == section.key)
+            branch = self.fact_branch(earlier, world, index)
+            sources = [render_source(f"S{i}", p.title, p.text) for i, p in enumerate(earlier, 1)]
+            tree.history.append((render_user_turn(sources, branch.question), branch.answer))
+            last = earlier[index]
+        return last
+
+    def plain_tree(self, branches: int) -> Tree:
+        """No sources in the newest turn: small talk, and questions for which nothing was retrieved."""
+        rng = self.rng
+        tree = Tree(self._system())
+        world = World.draw(rng)
+        target = rng.choice(_sections())
+        if rng.random() < 0.4:
+            self._add_history(tree, target, world)
+        sources_expected = bool(tree.history) or (tree.system or "").endswith(SYSTEM)
+        for _ in range(branches):
+            if rng.random() < 0.55:
+                tree.branches.append(self.small_talk_branch())
+            elif sources_expected:
+                tree.branches.append(replace(self.refusal_branch([], world, target), kind="no sources"))
+            else:
+                tree.branches.append(
+                    replace(self.refusal_branch([], world, target), kind="no sources", answer=NO_SOURCES)
+                )
+        return tree
+
+    def register_tree(self, branches: int) -> Tree:
+        """Invented things with invented attributes: nothing to know, everything to find and to copy."""
+        passages, missing = register(self.rng)
+        tree = Tree(self._system(), passages=[Passage(*passage) for passage in passages])
+        world = World.draw(self.rng)
+        for _ in range(branches):
+            if self.rng.random() < 0.15:
+                question = self._asked(self._choose(self.rng.choice(missing)), world, None)
+                tree.branches.append(Branch("refusal", question, REFUSAL))
+            else:
+                tree.branches.append(replace(self.fact_branch(tree.passages, world), kind="register"))
+        return tree
+
+    def tree(self, branches: int) -> Tree:
+        """Any kind of tree, in the proportions of the training text."""
+        chance = self.rng.random()
+        if chance < 0.78:
+            return self.handbook_tree(branches)
+        return self.register_tree(branches) if chance < 0.93 else self.plain_tree(branches)
+
+
+def _listing(passage: Passage, number: int) -> str:
+    """A passage as a Markdown heading and a numbered list, every item cited."""
+    items = (f"{i}. {sentence} [S{number}]" for i, (_, sentence) in enumerate(passage.facts, 1))
+    return "\n".join((f"**{passage.heading}**", "", *items))

@@ -1,0 +1,235 @@
+"""Train the demo model or its draft: ``python -m backends.demo.train [--draft] --tokens 30e6``.
+
+The state (weights, averaged weights, optimizer, generator) is saved in the work folder every few minutes, and a later
+call goes on from it. Learning rates rise over the first steps, stay, and fall to zero between `--decay-from` and
+`--tokens`. The averaged weights are what the export takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from backends.demo.batches import Batch, Packer, collate
+from backends.demo.corpus import Corpus
+from backends.demo.network import Network, Shape, tree_mask
+from backends.demo.optimizer import Optimizer
+from backends.demo.tokenizer import Vocabulary
+
+WORK = Path.home() / ".cache" / "llmchat-demo"
+TARGET = Shape(width=256, layers=6, heads=4, kv_heads=4, head=64, hidden=640)
+DRAFT = Shape(width=128, layers=2, heads=2, kv_heads=2, head=64, hidden=320)
+BATCH = 8192
+AVERAGE = 0.998
+WARM_UP_STEPS = 40
+
+
+@dataclass
+class Run:
+    """Everything that a resumed run needs."""
+
+    network: Network
+    optimizer: Optimizer
+    average: dict[str, Tensor]
+    corpus: Corpus
+    tokens: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+    def save(self, path: Path) -> None:
+        state = {
+            "shape": self.network.shape.as_dict(),
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state(),
+            "random": pickle.dumps(self.corpus.rng.getstate()),
+            "counts": (self.tokens, self.steps, self.seconds),
+        }
+        torch.save(state, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+    @classmethod
+    def open(cls, path: Path, shape: Shape, seed: int) -> Run:
+        torch.manual_seed(seed)
+        network = Network(shape)
+        run = cls(network, Optimizer(network), {}, Corpus(seed))
+        if path.exists():
+            state = torch.load(path, weights_only=False)
+            network.load_state_dict(state["network"])
+            run.optimizer.restore(state["optimizer"])
+            run.average = state["average"]
+            run.corpus.rng.setstate(pickle.loads(state["random"]))
+            run.tokens, run.steps, run.seconds = state["counts"]
+        else:
+            run.average = {name: value.clone() for name, value in network.state_dict().items()}
+        return run
+
+
+def averaged(path: Path) -> Network:
+    """The network with the averaged weights of the run saved at `path`."""
+    state = torch.load(path, weights_only=False)
+    network = Network(Shape(**state["shape"]))
+    network.load_state_dict(state["average"])
+    return network.eval()
+
+
+def vocabulary(work: Path) -> Vocabulary:
+    """The tokenizer of the work folder, trained first where there is none."""
+    path = work / "tokenizer.json"
+    if not path.exists():
+        Vocabulary.train().save(path)
+    return Vocabulary.load(path)
+
+
+def rate(run: Run, total: float, decay_from: float) -> float:
+    warm = min(1.0, (run.steps + 1) / WARM_UP_STEPS)
+    return warm * min(1.0, max(0.0, (total - run.tokens) / max(1.0, total - decay_from)))
+
+
+def selected(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Positions that count in the loss: all of the answers, one in eight of the prompts (weighted up for it).
+
+    Padded to a multiple of 4,096 with weight zero, so that the compiled step sees few shapes.
+    """
+    weights = batch.weights.flatten()
+    drawn = torch.rand(weights.shape, generator=generator) < 0.125
+    prompt = (weights > 0) & (weights < 0.5)
+    weights = torch.where(prompt, weights * drawn, weights)
+    index = weights.nonzero().flatten()
+    padded = torch.zeros(-(-len(index) // 4096) * 4096, dtype=torch.long)
+    padded[: len(index)] = index
+    kept = weights[padded]
+    kept[len(index) :] = 0
+    return padded, batch.targets.flatten()[padded], kept
+
+
+def train(run: Run, packer: Packer, path: Path, args: argparse.Namespace, teacher: Network | None) -> None:
+    generator = torch.Generator().manual_seed(run.steps)
+    batches = packer.batches(BATCH)
+
+    def loss_of(
+        batch: Tensor, positions: Tensor, mask: Tensor, index: Tensor, targets: Tensor, weights: Tensor
+    ) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            states = run.network.hidden(batch, positions, mask).flatten(0, 1)[index]
+            logits = run.network.logits(states).float()
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        return (losses * weights).sum() / weights.sum()
+
+    def distill(
+        batch: Tensor, positions: Tensor, mask: Tensor, index: Tensor, wanted: Tensor, weights: Tensor
+    ) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            states = run.network.hidden(batch, positions, mask).flatten(0, 1)[index]
+            logits = run.network.logits(states).float()
+        losses = -(wanted * logits.log_softmax(-1)).sum(-1)
+        return (losses * weights).sum() / weights.sum()
+
+    step = torch.compile(distill if teacher else loss_of, dynamic=False)
+    torch._dynamo.config.cache_size_limit = 64
+    log = path.with_suffix(".log").open("a")
+    saved = evaluated = time.monotonic()
+    smooth: float | None = None
+    while run.tokens < args.tokens:
+        began = time.monotonic()
+        batch = next(batches)
+        index, targets, weights = selected(batch, generator)
+        mask = tree_mask(batch.branches).bfloat16()
+        wanted: Tensor = targets
+        if teacher is not None:
+            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+                states = teacher.hidden(batch.tokens, batch.positions, mask).flatten(0, 1)[index]
+                wanted = teacher.logits(states).float().softmax(-1)
+        loss = step(batch.tokens, batch.positions, mask, index, wanted, weights)
+        loss.backward()
+        run.optimizer.step(rate(run, args.tokens, args.decay_from))
+        run.steps += 1
+        run.tokens += batch.size
+        decay = min(AVERAGE, 1 - 10 / (10 + run.steps))
+        with torch.no_grad():
+            for name, value in run.network.state_dict().items():
+                run.average[name].lerp_(value, 1 - decay)
+        now = time.monotonic()
+        run.seconds += now - began
+        smooth = loss.item() if smooth is None else 0.95 * smooth + 0.05 * loss.item()
+        if run.steps % 20 == 0:
+            speed = batch.size / (now - began)
+            print(
+                f"step {run.steps} tokens {run.tokens / 1e6:.2f}M loss {smooth:.3f} {speed:.0f} tok/s",
+                file=log,
+                flush=True,
+            )
+        if now - evaluated > args.evaluate_every or run.tokens >= args.tokens:
+            scores = held_out(run, packer.vocabulary)
+            print(json.dumps({"tokens": run.tokens, "seconds": round(run.seconds)} | scores), file=log, flush=True)
+            evaluated = time.monotonic()
+        if now - saved > 120 or run.tokens >= args.tokens:
+            run.save(path)
+            saved = time.monotonic()
+    log.close()
+
+
+@torch.no_grad()
+def held_out(run: Run, vocab: Vocabulary, trees: int = 48) -> dict[str, float]:
+    """Scores of the averaged weights on unseen wordings and values: loss and accuracy per answer token, whole answers
+    right (greedy decoding would give them exactly) by kind."""
+    network = Network(run.network.shape)
+    network.load_state_dict(run.average)
+    packer = Packer(vocab, Corpus(987_654, held_out=True))
+    right: dict[str, list[float]] = defaultdict(list)
+    total = count = hits = 0.0
+    rows = []
+    while len(rows) < trees:
+        row = packer.row(packer.corpus.tree(8), 768)
+        if row is not None:
+            rows.append(row)
+    for at in range(0, trees, 12):
+        batch = collate(rows[at : at + 12], 768)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = network(batch.tokens, batch.positions, batch.branches).float()
+        losses = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none").view(
+            batch.targets.shape
+        )
+        answers = (batch.weights > 0.5) & (batch.branches > 0)
+        match = logits.argmax(-1) == batch.targets
+        total += float((losses * answers).sum())
+        count += float(answers.sum())
+        hits += float((match & answers).sum())
+        for i, kinds in enumerate(batch.kinds):
+            for number, kind in enumerate(kinds, 1):
+                of_branch = answers[i] & (batch.branches[i] == number)
+                right[kind].append(float(match[i][of_branch].all()))
+    scores = {kind: round(sum(values) / len(values), 3) for kind, values in sorted(right.items())}
+    return {"loss": round(total / count, 4), "accuracy": round(hits / count, 4)} | scores
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=WORK, help="folder of checkpoints and the tokenizer")
+    parser.add_argument("--draft", action="store_true", help="train the draft, distilled from the trained model")
+    parser.add_argument("--tokens", type=float, default=30e6, help="total tokens to train on, all calls together")
+    parser.add_argument("--decay-from", type=float, default=0.0, help="where the learning rate starts to fall")
+    parser.add_argument("--evaluate-every", type=float, default=120.0, help="seconds")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(args.threads)
+    path = args.work / ("draft.pt" if args.draft else "target.pt")
+    run = Run.open(path, DRAFT if args.draft else TARGET, args.seed + (100 if args.draft else 0))
+    teacher = averaged(args.work / "target.pt") if args.draft else None
+    vocab = vocabulary(args.work)
+    train(run, Packer(vocab, run.corpus), path, args, teacher)
+
+
+if __name__ == "__main__":
+    main()

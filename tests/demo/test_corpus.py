@@ -1,0 +1,113 @@
+"""The generator: the same seed gives the same text, and what it calls an answer can be found in its sources."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from backends.demo import DOCUMENTS
+from backends.demo.corpus import REFUSAL, Corpus, Tree
+from backends.demo.documents import file_name, render
+from backends.demo.evaluate import judge
+from backends.demo.handbook import HERE, choose, handbook, wordings
+from backends.demo.player import drafted
+from backends.rag.prompt import SYSTEM
+
+
+def trees(seed: int, count: int = 300, *, held_out: bool = False) -> list[Tree]:
+    corpus = Corpus(seed, held_out=held_out)
+    return [corpus.tree(4) for _ in range(count)]
+
+
+def test_a_seed_gives_one_text() -> None:
+    assert trees(3) == trees(3)
+    assert trees(3) != trees(4)
+
+
+def test_the_text_of_a_seed_does_not_depend_on_the_process() -> None:
+    """Another hash seed would show an unordered set in the generator."""
+    program = (
+        "import hashlib; from backends.demo.corpus import Corpus; corpus = Corpus(5);"
+        "print(hashlib.sha256(repr([corpus.tree(4) for _ in range(60)]).encode()).hexdigest())"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(HERE.parents[1])},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_answers_stand_in_the_sources_they_cite(held_out: bool) -> None:
+    for tree in trees(7, held_out=held_out):
+        for branch in tree.branches:
+            for sentence in branch.sentences:
+                assert sentence in branch.answer
+                assert any(sentence in tree.passages[i - 1].text for i in branch.cites)
+            if branch.kind == "refusal":
+                assert branch.answer == REFUSAL
+
+
+def test_every_wording_is_trained_or_held_out() -> None:
+    from random import Random
+
+    pattern = "{How long|For how long} can I {pause|freeze|suspend} {my|an} {annual|yearly} {plan|subscription}?"
+    trained = {choose(pattern, Random(i)) for i in range(2000)}
+    held = {choose(pattern, Random(i), held_out=True) for i in range(2000)}
+    assert held
+    assert not trained & held
+    assert trained | held == set(wordings(pattern))
+
+
+def test_the_hand_written_questions_are_not_trained_on() -> None:
+    asked = {entry["question"].lower() for entry in json.loads((HERE / "questions.json").read_text("utf-8"))}
+    assert len(asked) == 40
+    said = {branch.question.lower() for tree in trees(21, 5000) for branch in tree.branches}
+    assert not asked & said
+
+
+def test_documents_are_the_handbook() -> None:
+    written = {path.name: path.read_text("utf-8") for path in DOCUMENTS.glob("*.md")}
+    assert written == {file_name(document): render(document) for document in handbook()}
+
+
+def test_messages_end_with_the_question() -> None:
+    for tree in trees(9, 50):
+        for branch in tree.branches:
+            messages = tree.messages(branch)
+            assert messages[-1]["role"] == "user"
+            assert messages[-1]["content"].endswith(branch.question)
+            if tree.system:
+                assert messages[0] == {"role": "system", "content": tree.system}
+    assert any(tree.system == SYSTEM for tree in trees(9, 50))
+
+
+def test_judging() -> None:
+    corpus = Corpus(1)
+    tree = corpus.handbook_tree(12, count=3, history=False)
+    branch = next(branch for branch in tree.branches if branch.kind == "fact")
+    right = judge(branch, tree, branch.answer, True)
+    assert right.exact
+    assert right.sentence
+    assert right.citation
+    assert not right.loop
+    other = f"[S{branch.cites[0] % 3 + 1}]"
+    wrong = judge(branch, tree, branch.answer.replace(f"[S{branch.cites[0]}]", other) + " 98765", True)
+    assert not wrong.citation
+    assert wrong.invented
+
+
+def test_drafting_is_counted_by_passes() -> None:
+    assert drafted([True] * 12, 5) == (10, 10, 2)
+    assert drafted([False, False], 5) == (0, 10, 2)
+    assert drafted([True, True, False, True], 5) == (3, 10, 2)
