@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -32,13 +33,23 @@ def connect(options: Options, site: Site) -> Backend:
     return with_documents(inner, documents, options.token_budget, options.top_k)
 
 
-def with_documents(inner: Backend, documents: Path, token_budget: int = 3000, top_k: int = 3) -> Backend:
-    """`inner` answering from `documents`, whose index is kept in the user's cache folder; touches no file yet."""
+def with_documents(
+    inner: Backend,
+    documents: Path,
+    token_budget: int = 3000,
+    top_k: int = 3,
+    count_tokens: Callable[[str], int] | None = None,
+) -> Backend:
+    """`inner` answering from `documents`, whose index is kept in the user's cache folder; touches no file yet.
+
+    `count_tokens` counts text as the model of `inner` does; without it a third of the bytes is taken.
+    """
     from backends.rag import rag
+    from backends.rag.assemble import estimate_tokens
     from backends.rag.retrieve import folder_retriever
 
     retriever = folder_retriever([documents], index_path(documents))
-    return rag.Rag(inner, retriever, rag.Options(token_budget, top_k))
+    return rag.Rag(inner, retriever, rag.Options(token_budget, top_k), count_tokens or estimate_tokens)
 
 
 def sample_documents() -> Path:

@@ -24,7 +24,7 @@ import msgspec
 
 from backends.errors import BackendError, Code
 from backends.rag import chunk, load
-from backends.rag.words import STOP, key
+from backends.rag.words import STOP, key, words
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,9 @@ _APPLICATION_ID = 0x6C6C6D63  # "llmc": that an SQLite file is ours
 _SCHEMA_VERSION = 1  # raise it when the tables, the tokenizer or the cutting into passages change
 _SETTLED_NS = 2_000_000_000
 _TITLE_WEIGHT = 2.0
-_SIMILAR = 0.8
+_SIMILAR = 0.82  # of difflib: "refnud" is "refund" (0.83), "friend" is not "find" (0.8)
 _MAX_VOCABULARY = 50_000
+_STOP_KEYS = frozenset(key(word) for word in STOP)
 
 _SCHEMA = """
 CREATE TABLE files (
@@ -42,17 +43,19 @@ CREATE TABLE files (
 );
 CREATE TABLE passages (
     id INTEGER PRIMARY KEY, file INTEGER NOT NULL REFERENCES files ON DELETE CASCADE, place INTEGER NOT NULL,
-    title TEXT NOT NULL, text TEXT NOT NULL, locator TEXT NOT NULL
+    title TEXT NOT NULL, text TEXT NOT NULL, locator TEXT NOT NULL,
+    title_keys TEXT NOT NULL, text_keys TEXT NOT NULL
 );
 CREATE INDEX passages_by_file ON passages (file);
 CREATE VIRTUAL TABLE search USING fts5 (
-    title, text, content = 'passages', content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2'
+    title_keys, text_keys, content = 'passages', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 0'
 );
 CREATE TRIGGER passages_in AFTER INSERT ON passages BEGIN
-    INSERT INTO search (rowid, title, text) VALUES (new.id, new.title, new.text);
+    INSERT INTO search (rowid, title_keys, text_keys) VALUES (new.id, new.title_keys, new.text_keys);
 END;
 CREATE TRIGGER passages_out AFTER DELETE ON passages BEGIN
-    INSERT INTO search (search, rowid, title, text) VALUES ('delete', old.id, old.title, old.text);
+    INSERT INTO search (search, rowid, title_keys, text_keys)
+        VALUES ('delete', old.id, old.title_keys, old.text_keys);
 END;
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab (search, row);
 """
@@ -101,19 +104,19 @@ class Index:
         files = load.find(self._documents)
         return self._with(lambda db: self._refresh(db, files))
 
-    def search(self, words: Sequence[str], limit: int) -> list[Hit]:
-        """The `limit` best passages with any of `words` in a form of theirs, best first. Any string is a safe word."""
-        if not words or limit < 1:
+    def search(self, keys: Sequence[str], limit: int) -> list[Hit]:
+        """The `limit` best passages with any of `keys` (of words, `words.key`), best first. Any string is safe."""
+        if not keys or limit < 1:
             return []
-        expression = " OR ".join(_phrase(word) for word in words)
+        expression = " OR ".join(_phrase(each) for each in keys)
         return self._with(lambda db: _search(db, expression, limit))
 
-    def frequencies(self, words: Sequence[str]) -> tuple[int, list[int]]:
-        """The number of all passages, and in how many of them each of `words` stands."""
-        return self._with(lambda db: (_count(db), [_frequency(db, word) for word in words]))
+    def frequencies(self, keys: Sequence[str]) -> tuple[int, list[int]]:
+        """The number of all passages, and in how many of them each of `keys` stands."""
+        return self._with(lambda db: (_count(db), [_frequency(db, each) for each in keys]))
 
     def similar(self, word: str, limit: int = 3) -> list[str]:
-        """Stems of the index that `word` may have been meant to be: it is their beginning, or a misspelling of them."""
+        """Keys in the index that `word` may have been meant to be: it is their beginning, or a misspelling of them."""
         return self._with(lambda db: _similar(db, word, limit))
 
     def close(self) -> None:
@@ -286,15 +289,22 @@ def _put(db: sqlite3.Connection, file: load.File, known: int | None) -> bool:
     ).lastrowid
     cut = chunk.chunk_markdown if file.is_markdown else chunk.chunk_text
     db.executemany(
-        "INSERT INTO passages (file, place, title, text, locator) VALUES (?, ?, ?, ?, ?)",
-        [(number, i, each.title, each.text, each.locator) for i, each in enumerate(cut(text or "", file.name))],
+        "INSERT INTO passages (file, place, title, text, locator, title_keys, text_keys) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (number, i, each.title, each.text, each.locator, _keys(each.title), _keys(each.text))
+            for i, each in enumerate(cut(text or "", file.name))
+        ],
     )
     return True
 
 
-def _phrase(word: str) -> str:
-    """`word` as an FTS5 string, in which nothing is syntax."""
-    clean = "".join(character if character.isalnum() else " " for character in word)
+def _keys(text: str) -> str:
+    return " ".join(key(word) for word in words(text))
+
+
+def _phrase(text: str) -> str:
+    """`text` as an FTS5 string, in which nothing is syntax."""
+    clean = "".join(character if character.isalnum() else " " for character in text)
     return f'"{clean}"'
 
 
@@ -314,18 +324,18 @@ def _count(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM passages").fetchone()[0])
 
 
-def _frequency(db: sqlite3.Connection, word: str) -> int:
-    return int(db.execute("SELECT count(*) FROM search WHERE search MATCH ?", (_phrase(word),)).fetchone()[0])
+def _frequency(db: sqlite3.Connection, text: str) -> int:
+    return int(db.execute("SELECT count(*) FROM search WHERE search MATCH ?", (_phrase(text),)).fetchone()[0])
 
 
 def _similar(db: sqlite3.Connection, word: str, limit: int) -> list[str]:
-    """Only stems with the same first letter and about the same length are compared (few misspell the first letter)."""
+    """Only keys with the same first letter and about the same length are compared (few misspell the first letter)."""
     stem = key(word)
     rows = db.execute(
         "SELECT term FROM vocabulary WHERE term >= ? AND term < ? LIMIT ?",
         (word[0], chr(min(ord(word[0]) + 1, 0x10FFFF)), _MAX_VOCABULARY),
     )
-    terms = [term for (term,) in rows if term not in STOP]
+    terms = [term for (term,) in rows if term not in _STOP_KEYS]
     begun = sorted((term for term in terms if len(word) >= 4 and term.startswith(word)), key=len)
     meant = difflib.get_close_matches(
         stem, [term for term in terms if abs(len(term) - len(stem)) <= 3], limit, _SIMILAR

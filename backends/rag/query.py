@@ -13,13 +13,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from backends.rag.words import POINTING, SOCIAL, content_words, words
+from backends.rag.words import POINTING, SOCIAL, content_words, key, words
 
 LEANING_WORDS = 3
 EARLIER_WEIGHT = 0.4
 MAX_EARLIER = 3
 MAX_TERMS = 48
 
+_PRICE = "price"
+_HOW_MUCH = re.compile(r"\bhow\s+much\b", re.IGNORECASE)  # stop words both, and yet a question for a price
 _WHAT_ABOUT = re.compile(r"\s*(?:and|or|but|so)?\s*(?:what|how)\s+about\b", re.IGNORECASE)
 
 
@@ -31,7 +33,7 @@ class Term(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True):
-    """The question as it was typed, and its terms, no word twice, most important first."""
+    """The question as it was typed, and its terms, no word twice in any form, most important first."""
 
     text: str
     terms: tuple[Term, ...] = ()
@@ -41,16 +43,17 @@ def build_query(questions: Sequence[str]) -> Query:
     """The query for the last of `questions`, the user's messages of a conversation in order."""
     if not questions:
         return Query("")
-    weights: dict[str, float] = {}
+    found: dict[str, Term] = {}
     weight = 1.0
     for question in list(reversed(questions))[: MAX_EARLIER + 1]:
         for word in content_words(question):
-            weights.setdefault(word, weight)
+            found.setdefault(key(word), Term(word, weight))
+        if _HOW_MUCH.search(question):
+            found.setdefault(key(_PRICE), Term(_PRICE, weight / 2))
         if not _leans(question):
             break
         weight *= EARLIER_WEIGHT
-    terms = tuple(Term(word, weight) for word, weight in weights.items())
-    return Query(questions[-1], terms[:MAX_TERMS])
+    return Query(questions[-1], tuple(found.values())[:MAX_TERMS])
 
 
 def _leans(question: str) -> bool:

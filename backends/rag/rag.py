@@ -97,7 +97,9 @@ class Rag:
             for report in context.reports(_ms_since(started)):
                 yield report
             messages = _with_sources(messages, newest, context.sources)
-        relay = _Relay(Scanner(_citable(messages), request.continue_from), _ms_since(started))
+        cites = self._has_rules(request, messages)
+        scanner = Scanner(_citable(messages), request.continue_from) if cites else None
+        relay = _Relay(scanner, _ms_since(started))
         # Every backend's iterator can be closed (Backend.stream); AsyncIterator just does not say so.
         events = cast(AsyncGenerator[Event, None], self._inner.stream(self._inner_request(request, messages)))
         async with aclosing(events):
@@ -113,7 +115,7 @@ class Rag:
         begun = _ms_since(started)
         found = await retriever.retrieve(query, self._options.candidates)
         retrieved = _ms_since(started)
-        ranked = rerank(found.hits, found.weights)
+        ranked = rerank(found.hits, found.terms)
         reranked = _ms_since(started)
         hits = (each.hit for each in ranked)
         sources = assemble(hits, self._options.top_k, self._options.token_budget, self._count_tokens)
@@ -143,8 +145,12 @@ class Rag:
 
     def _inner_request(self, request: ChatRequest, messages: Sequence[Message]) -> ChatRequest:
         """`request` with plain `messages`; the rules stay while any turn has sources, so that the prefix does."""
-        rules = (self._retriever is not None and request.docs) or any(message.sources for message in messages)
+        rules = self._has_rules(request, messages)
         return msgspec.structs.replace(request, messages=plain_messages(messages, rules=rules))
+
+    def _has_rules(self, request: ChatRequest, messages: Sequence[Message]) -> bool:
+        """Whether the model is told to cite; otherwise ``[S1]`` in its answer is text like any other."""
+        return (self._retriever is not None and request.docs) or any(message.sources for message in messages)
 
 
 class _Context(msgspec.Struct, frozen=True):
@@ -166,19 +172,19 @@ class _Context(msgspec.Struct, frozen=True):
 
 
 class _Relay:
-    """The inner stream as ours: times on the clock of our call (`shift` ms earlier), text through the scanner.
+    """The inner stream as ours: times on the clock of our call (`shift` ms earlier), text through the scanner, if any.
 
     A token whose text is held back is counted with the next text that comes out, so that the sum stays the same.
     """
 
-    def __init__(self, scanner: Scanner, shift: float) -> None:
+    def __init__(self, scanner: Scanner | None, shift: float) -> None:
         self._scanner = scanner
         self._shift = shift
         self._count = 0
 
     def translate(self, event: Event) -> Iterator[Event]:
         """The events to send for one of the inner stream. A citation comes just before the text that uses it."""
-        if isinstance(event, Token):
+        if self._scanner is not None and isinstance(event, Token):
             text, citations = self._scanner.feed(event.text)
             yield from citations
             self._count += event.count
@@ -191,7 +197,7 @@ class _Relay:
 
     def rest(self) -> Iterator[Event]:
         """What is still held back when the stream ends."""
-        text = self._scanner.flush()
+        text = self._scanner.flush() if self._scanner is not None else ""
         if text or self._count:
             yield self._token(text)
 

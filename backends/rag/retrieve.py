@@ -14,22 +14,23 @@ import msgspec
 
 from backends.rag.index import Hit, Index
 from backends.rag.query import Query
+from backends.rag.synonyms import synonyms
 from backends.rag.words import key
 
 REFRESH_SECONDS = 5.0
-_GUESSED = 0.7  # a corrected word counts for less than one that was typed
-_MIN_GUESSED_LENGTH = 4
+_OTHER = 0.6  # a synonym or a corrected word counts for less than one that was typed
+_MIN_GUESSED_LENGTH = 5
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What a retriever found: passages, best first, and what each of the query's words is worth.
+    """What a retriever found: passages, best first, and what each term of the query is worth.
 
-    `weights` maps the `words.key` of a word to its weight in the query times its rarity (inverse document frequency);
-    a word that was corrected stands under the key of its correction.
+    `terms` has one table for each: the `words.key` of every word that stands for the term (itself, its corrections, its
+    synonyms) -> its weight in the query times its rarity (inverse document frequency).
     """
 
     hits: tuple[Hit, ...] = ()
-    weights: dict[str, float] = {}
+    terms: tuple[dict[str, float], ...] = ()
 
 
 class Retriever(Protocol):
@@ -90,33 +91,37 @@ def search(index: Index, query: Query, limit: int) -> Found:
     """The passages of `index` with any term of `query`; terms that stand nowhere are replaced by what was meant."""
     if not query.terms:
         return Found()
-    total, frequencies = index.frequencies([term.word for term in query.terms])
+    total, frequencies = index.frequencies([key(term.word) for term in query.terms])
     if not total:
         return Found()
     asked: list[str] = []
-    weights: dict[str, float] = {}
+    terms: list[dict[str, float]] = []
     for term, frequency in zip(query.terms, frequencies, strict=True):
-        meant = {term.word: frequency} if frequency else _meant(index, term.word)
-        asked += meant
-        if not meant:
-            _raise_to(weights, key(term.word), term.weight * _rarity(total, 1))
-        for word, count in meant.items():
-            worth = term.weight * _rarity(total, count) * (1.0 if frequency else _GUESSED)
-            _raise_to(weights, key(word), worth)
-    return Found(tuple(index.search(asked, limit)), weights)
+        others = _others(index, term.word, known=bool(frequency))
+        asked += [key(term.word), *others]
+        own = _rarity(total, frequency or 1)  # a word in no passage weighs as much as one in a single passage
+        worth = {other: _OTHER * min(own, _rarity(total, count)) for other, count in others.items()}
+        if frequency or not others:
+            worth[key(term.word)] = own
+        terms.append({each: weight * term.weight for each, weight in worth.items()})
+    return Found(tuple(index.search(asked, limit)), tuple(terms))
 
 
-def _meant(index: Index, word: str) -> dict[str, int]:
-    """What a word that stands nowhere may have been meant to be, with the number of passages that have it."""
-    guesses = index.similar(word) if len(word) >= _MIN_GUESSED_LENGTH and not word.isdigit() else []
-    _, counts = index.frequencies(guesses)
-    return {guess: count for guess, count in zip(guesses, counts, strict=True) if count}
+def _others(index: Index, word: str, *, known: bool) -> dict[str, int]:
+    """Keys that may stand for `word`, with the number of passages that have them: its synonyms; and, where it stands
+    nowhere itself and has none, what it may have been meant to be."""
+    others = _frequencies(index, synonyms(key(word)))
+    if known or others or len(word) < _MIN_GUESSED_LENGTH or word.isdigit():
+        return others
+    return _frequencies(index, index.similar(word))
 
 
-def _raise_to(weights: dict[str, float], word: str, weight: float) -> None:
-    weights[word] = max(weight, weights.get(word, 0.0))
+def _frequencies(index: Index, keys: Sequence[str]) -> dict[str, int]:
+    _, counts = index.frequencies(keys)
+    return {each: count for each, count in zip(keys, counts, strict=True) if count}
 
 
 def _rarity(total: int, frequency: int) -> float:
-    """The inverse document frequency of BM25 (Robertson and Zaragoza 2009), always above 0."""
-    return math.log1p((total - frequency + 0.5) / (frequency + 0.5))
+    """1 + the inverse document frequency of BM25 (Robertson and Zaragoza 2009). The 1 keeps one rare word from
+    outweighing several others: in a small set of documents rarity is often chance."""
+    return 1.0 + math.log1p((total - frequency + 0.5) / (frequency + 0.5))

@@ -1,7 +1,7 @@
-"""Words as retrieval compares them: how text is cut into them, which carry no meaning, which count as the same.
+"""Words as retrieval compares them: how text is cut into them, which carry no meaning, which count as the same. Pure.
 
-SQLite's tokenizer (``porter unicode61``) decides what the index finds; these pure functions decide what is asked for
-and how what was found is compared. English stop words; other languages work without them, a little less sharply.
+The index holds the keys of a passage's words, so what is found and how it is weighed rest on the same definition.
+Stop words and endings are English; other languages work without them, a little less sharply.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import unicodedata
 from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+")
-_SUFFIX = re.compile(r"(?:ations?|ments?|ings?|ers?|ed|es|ly|s|e)$")
+_SUFFIX = re.compile(r"(?:ations?|(?<=\w{4})(?:ions?|ly)|ments?|[ai]ble|ings?|ed|es|s|e)$")
 
 
 def _set(text: str) -> frozenset[str]:
@@ -21,7 +21,7 @@ def _set(text: str) -> frozenset[str]:
 SOCIAL = _set(
     """
     hello hi hey hiya greetings morning afternoon evening thanks thank thx ty cheers bye goodbye welcome ok okay yes
-    yeah yep no nope sure great nice cool perfect awesome wonderful fine sorry please helped helpful joke
+    yeah yep no nope sure great nice cool perfect awesome wonderful fine sorry please help helps helped helpful joke
     """
 )
 """Words of politeness: a message of these and stop words asks for nothing that documents could answer."""
@@ -42,6 +42,8 @@ STOP = (
         some all each every both either neither only just very more most much many few other another own out up down
         off over under again once here now while during before after until because through against between get gets got
         getting give gives let lets make makes made go goes going want wants need needs know tell say says said ask
+        long take takes taking took happen happens happening use uses using used come comes came put see show work works
+        possible way ways anything something allow allowed please like
         im ive id ill youre dont doesnt didnt cant couldnt wont isnt arent wasnt thats whats hows
         s t d ll m re ve don doesn didn couldn won isn aren wasn shouldn wouldn haven hasn
         """
@@ -69,7 +71,7 @@ def content_words(text: str) -> list[str]:
 def key(word: str) -> str:
     """What two forms of a word have in common: ``cancelled``, ``cancellation`` and ``cancel`` -> ``cancel``.
 
-    A light stemmer, used only to compare words with each other; shorter than a real one and coarse on purpose.
+    A light stemmer: it takes English endings off, as many as there are, and coarsely on purpose.
     """
     if word.isdigit() or len(word) <= 3:
         return word

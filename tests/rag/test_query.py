@@ -23,6 +23,7 @@ def terms(*questions: str) -> dict[str, float]:
         "Thank you, that helped.",
         "who are you?",
         "What can you do?",
+        "How can you help me?",
         "ok",
         "",
         "?!",
@@ -54,8 +55,6 @@ def test_a_leaning_question_takes_terms_of_the_one_before_at_a_lower_weight() ->
 
 def test_leaning_goes_on_back_ever_lighter() -> None:
     assert terms("Pause a subscription", "and for teams?", "how long does it take?") == {
-        "long": 1.0,
-        "take": 1.0,
         "teams": EARLIER_WEIGHT,
         "pause": EARLIER_WEIGHT**2,
         "subscription": EARLIER_WEIGHT**2,
@@ -87,6 +86,15 @@ def test_words_fold_case_accents_and_punctuation() -> None:
     assert words("Où est l'ABONNEMENT_annuel?") == ["ou", "est", "l", "abonnement", "annuel"]
 
 
+def test_forms_of_one_word_are_one_term() -> None:
+    assert terms("refund refunds refunded, refunding") == {"refund": 1.0}
+
+
+def test_how_much_asks_for_a_price() -> None:
+    assert terms("How much is Solo?") == {"solo": 1.0, "price": 0.5}
+    assert terms("How much does Solo cost?", "and Crew?").keys() == {"crew", "solo", "cost", "price"}
+
+
 @pytest.mark.parametrize(
     "forms",
     [
@@ -98,6 +106,8 @@ def test_words_fold_case_accents_and_punctuation() -> None:
         ("fee", "fees"),
         ("bill", "bills", "billing", "billed"),
         ("yearly", "year", "years"),
+        ("exempt", "exemption", "exemptions"),
+        ("delete", "deleted", "deletion"),
     ],
 )
 def test_forms_of_a_word_have_one_key(forms: tuple[str, ...]) -> None:

@@ -54,7 +54,7 @@ async def events_of(backend: Backend, request: ChatRequest) -> list[Event]:
 
 async def test_an_answer_from_the_documents(retriever: FolderRetriever) -> None:
     inner = Scripted(Status("prefilling"), *answer("Yes", " [S1", "]", ".", latency=40.0))
-    events = await events_of(Rag(inner, retriever), ask(PAUSE))
+    events = await events_of(Rag(inner, retriever, Options(top_k=1)), ask(PAUSE))
     opened, retrieved, reranked, assembled, meta, prefilling, *rest = events
     assert opened == Status("retrieving", 1, 3)
     assert isinstance(retrieved, Status)
@@ -110,10 +110,9 @@ async def test_a_greeting_stays_a_greeting(retriever: FolderRetriever) -> None:
 
 async def test_the_prompt_only_grows(retriever: FolderRetriever) -> None:
     inner = Scripted(*answer("Yes [S1]."))
-    rag = Rag(inner, retriever)
-    await events_of(rag, ask(PAUSE))
+    await events_of(Rag(inner, retriever, Options(top_k=1)), ask(PAUSE))
     history = (Message("user", PAUSE, (PAUSE_SOURCE,)), Message("assistant", "Yes [S1]."))
-    await events_of(rag, ChatRequest((*history, Message("user", "and on the Team plan?"))))
+    await events_of(Rag(inner, retriever), ChatRequest((*history, Message("user", "and on the Team plan?"))))
     first, second = (request.messages for request in inner.requests)
     assert second[: len(first)] == first
     assert second[-1].content.startswith("Sources:\n[S1] ")
@@ -125,9 +124,10 @@ async def test_the_prompt_only_grows(retriever: FolderRetriever) -> None:
 
 
 async def test_without_documents_nothing_is_added() -> None:
-    inner = Scripted(*answer("Yes [S1]", latency=3.0))
+    inner = Scripted(*answer("row", "[S", "1]", latency=3.0))
     events = await events_of(Rag(inner, None), ask(PAUSE, max_tokens=7))
     assert inner.requests == [ask(PAUSE, max_tokens=7)]
+    assert events[:-1] == [Token("row"), Token("[S"), Token("1]")]
     assert isinstance(events[-1], Done)
 
 
