@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,6 +188,41 @@ def test_a_crash_in_the_middle_leaves_what_was_there(
     monkeypatch.undo()
     assert index.refresh() == Changes(changed=2)
     assert titles(index, "different") == ["New", "New"]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from backends.rag import index, load
+
+real, count = load.read, 0
+
+def read(file):
+    global count
+    count += 1
+    if count == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(file)
+
+load.read = read
+index.Index([Path(sys.argv[1])], Path(sys.argv[2])).refresh()
+"""
+
+
+def test_a_killed_process_leaves_what_was_there(folder: Path, path: Path) -> None:
+    index = Index([folder], path)
+    index.refresh()
+    index.close()
+    for name in ("plans.md", "refunds.md", "notes.txt"):
+        rewrite(folder / name, "Something entirely different.")
+    command = [sys.executable, "-c", _KILLED, str(folder), str(path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    index = Index([folder], path)
+    assert titles(index, "seats") == ["Plans > Team plans"]
+    assert titles(index, "different") == []
+    assert index.refresh() == Changes(changed=3)
+    assert len(titles(index, "different")) == 3
+    index.close()
 
 
 def test_an_unreadable_file_is_warned_of_once(index: Index, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
