@@ -1,0 +1,104 @@
+"""The Textual app: holds the collaborators, the commands of the palette, and the keys that work everywhere."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("ESCDELAY", "25")  # read when Textual is imported: a bare ESC would wait 100 ms otherwise
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from textual.actions import SkipAction
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from backends.backend import Backend
+from backends.config import Config, default_path
+from tui.connection import Connection
+from tui.history import History
+from tui.screens.chat import ChatScreen
+
+
+class LlmChat(App[None]):
+    """The chat.
+
+    Everything it needs comes resolved: `open_backend` makes the backend of a name (BackendError where it cannot; it is
+    called in a thread, after the first frame), `conversation` is the stored conversation to go on with. `config_path`
+    is the file that the screen names where it tells how to change something. The caller closes `history`.
+    """
+
+    CSS_PATH = "app.tcss"
+    TITLE = "llmchat"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel_answer", "Cancel", show=False, priority=True),
+        Binding("ctrl+c", "interrupt", "Cancel", show=False, priority=True),
+    ]
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        open_backend: Callable[[str], Backend],
+        backend_name: str,
+        history: History,
+        conversation: str | None = None,
+        config_path: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._config = config
+        self._connection = Connection(open_backend, backend_name)
+        self.chat = ChatScreen(config, self._connection, history, conversation, config_path or default_path(), clock)
+
+    def get_default_screen(self) -> Screen[None]:
+        """Textual's hook."""
+        return self.chat
+
+    def on_mount(self) -> None:
+        """Textual's hook."""
+        wanted = self._config.ui.theme
+        if wanted in self.available_themes:
+            self.theme = wanted
+        else:
+            known = ", ".join(sorted(self.available_themes))
+            self.notify(f"there is no theme '{wanted}'; known: {known}", severity="warning", markup=False)
+
+    async def on_unmount(self) -> None:
+        """Textual's hook."""
+        await self._connection.aclose()
+
+    def action_cancel_answer(self) -> None:
+        """Esc: cancels, always first; where nothing streams, what is open gets the key."""
+        if not self.chat.cancel_answer():
+            raise SkipAction
+
+    def action_interrupt(self) -> None:
+        """Ctrl+C: copies a selection where there is one, else cancels, else says how to quit."""
+        selected = self.screen.get_selected_text() or getattr(self.focused, "selected_text", "")
+        if selected:
+            raise SkipAction
+        if not self.chat.cancel_answer():
+            self.notify("Ctrl+Q quits", timeout=2)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette's commands."""
+        chat = self.chat
+        yield SystemCommand("New conversation", "Ctrl+N", chat.action_new_conversation)
+        yield SystemCommand("Retry", "Answer the last question again (Ctrl+R)", chat.action_retry)
+        yield SystemCommand("Continue", "Go on where the answer was cut (Ctrl+G)", chat.action_continue_answer)
+        yield SystemCommand("Copy answer", "Put the last answer on the clipboard (F5)", chat.action_copy_answer)
+        yield SystemCommand("Sources", "Read the passages behind the answer (F3)", chat.action_sources)
+        yield SystemCommand("Latency panel", "Full, one line, off (F2)", chat.action_cycle_panel)
+        yield SystemCommand("Switch backend", "Choose from the configured backends (F4)", chat.action_backends)
+        for name in self._config.backends:
+            if name != self._connection.name:
+                about = "Go on with this backend"
+                yield SystemCommand(f"Use backend {name}", about, partial(chat.switch_backend, name))
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        yield SystemCommand("Help", "Keys, stages and numbers (F1)", chat.action_help)
+        yield SystemCommand("Quit", "Ctrl+Q", self.action_quit)

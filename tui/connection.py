@@ -1,0 +1,105 @@
+"""The backend in use: opened after the first frame, warmed, exchanged for another one, closed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+from backends.backend import Backend, ChatRequest
+from backends.errors import BackendError
+
+log = logging.getLogger(__name__)
+
+State = Literal["opening", "warming", "ready", "failed"]
+
+CLOSE_WITHIN = 3.0
+"""Seconds that a backend is given to close when it is exchanged or when the app ends."""
+
+
+_DEFECT = "llmchat failed while opening this backend; the log file says where"
+
+
+class Connection:
+    """One open backend at a time, by its configured name.
+
+    Opening runs in a thread, since it may import much and read files; the prompt stays usable meanwhile, and whoever
+    asks first waits for it.
+    """
+
+    def __init__(self, open_backend: Callable[[str], Backend], name: str) -> None:
+        self._open = open_backend
+        self._opening: asyncio.Task[Backend] | None = None
+        self.name = name
+        self.state: State = "opening"
+        self.problem = ""
+        """Why the backend cannot be had, where `state` is "failed"."""
+
+    async def backend(self) -> Backend:
+        """The backend, once it is there. Raises what opening it raised (BackendError); the next call tries again."""
+        if self._opening is None or (self._opening.done() and _failed(self._opening)):
+            self._opening = self._start(self.name)
+        try:
+            backend = await asyncio.shield(self._opening)
+        except Exception as error:
+            self.state = "failed"
+            self.problem = error.message if isinstance(error, BackendError) else _DEFECT
+            raise
+        self.problem = ""
+        return backend
+
+    async def prepare(self, request: ChatRequest) -> None:
+        """Open the backend and let it load what `request` needs. Never fails: the first question will tell."""
+        try:
+            backend = await self.backend()
+            self.state = "warming"
+            await backend.warm(request)
+        except BackendError as error:
+            log.warning("backend %s: %s", self.name, error)
+        except Exception:  # a hint must not end the app; a question meets the same defect and shows it
+            log.exception("while preparing backend %s", self.name)
+        if self.state == "warming":
+            self.state = "ready"
+
+    async def warm(self, request: ChatRequest) -> None:
+        """Tell an open backend that this prefix is coming; nothing before it is ready. Never fails."""
+        if self.state != "ready":
+            return
+        try:
+            await (await self.backend()).warm(request)
+        except Exception:  # as in prepare
+            log.exception("while warming backend %s", self.name)
+
+    async def switch(self, name: str) -> None:
+        """Exchange the backend for `name` and close the old one. Raises BackendError and keeps the old one."""
+        opening = self._start(name)
+        await asyncio.shield(opening)
+        old, self._opening, self.name, self.state = self._opening, opening, name, "opening"
+        await _close(old)
+
+    async def aclose(self) -> None:
+        """Close the backend, waiting a bounded time."""
+        old, self._opening = self._opening, None
+        await _close(old)
+
+    def _start(self, name: str) -> asyncio.Task[Backend]:
+        task = asyncio.create_task(asyncio.to_thread(self._open, name), name=f"open backend {name}")
+        task.add_done_callback(_failed)  # so that a failure nobody waited for is not reported as never retrieved
+        return task
+
+
+def _failed(opening: asyncio.Task[Backend]) -> bool:
+    return opening.cancelled() or opening.exception() is not None
+
+
+async def _close(opening: asyncio.Task[Backend] | None) -> None:
+    if opening is None:
+        return
+    try:
+        async with asyncio.timeout(CLOSE_WITHIN):
+            await (await opening).aclose()
+    except BackendError:
+        return  # it never opened
+    except Exception:  # whatever goes wrong while closing is for the log: there is nothing left to save
+        log.exception("while closing a backend")

@@ -1,0 +1,148 @@
+"""The conversation on the screen: the path through the tree of messages from the root to the newest one.
+
+It knows no widget. What it changes it writes to the `History` at once; what a backend is sent comes from here.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from backends.backend import Message, Role
+from backends.events import Citation
+from backends.telemetry.timeline import Outcome, Timeline
+from tui.history import History, StoredMessage
+
+log = logging.getLogger(__name__)
+
+CONTINUABLE: tuple[Outcome, ...] = ("truncated", "cancelled", "interrupted")
+"""How an answer has to have ended for "continue" to make sense."""
+
+
+class Turn:
+    """One message of the path; an answer's fields fill while it streams.
+
+    `sources` (of a user turn) are the passages that went into its prompt, `citations` (of an answer) those that its
+    text uses. `timeline` is that of the answer's last run: a continued answer has the continuation's.
+    """
+
+    def __init__(self, id: str, parent: str | None, role: Role, content: str, backend: str = "") -> None:
+        self.id = id
+        self.parent = parent
+        self.role = role
+        self.content = content
+        self.backend = backend
+        self.model = ""
+        self.outcome: Outcome = "complete"
+        self.sources: tuple[Citation, ...] = ()
+        self.citations: tuple[Citation, ...] = ()
+        self.timeline: Timeline | None = None
+
+
+class Conversation:
+    """The turns from root to leaf, and the history behind them."""
+
+    def __init__(self, history: History, id: str | None = None) -> None:
+        """Continue the stored conversation `id`, or begin a new one; a new one is stored with its first question."""
+        self.history = history
+        self.id = id
+        self.turns = [_restored(message) for message in history.thread(id)] if id else []
+
+    @property
+    def answer(self) -> Turn | None:
+        """The newest turn, if it is an answer."""
+        return self.turns[-1] if self.turns and self.turns[-1].role == "assistant" else None
+
+    @property
+    def question(self) -> Turn | None:
+        """The newest user turn."""
+        return next((turn for turn in reversed(self.turns) if turn.role == "user"), None)
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether the newest answer was cut and has text to go on from."""
+        answer = self.answer
+        return answer is not None and bool(answer.content) and answer.outcome in CONTINUABLE
+
+    def ask(self, text: str, backend: str) -> Turn:
+        """Add a user turn."""
+        if self.id is None:
+            self.id = self.history.create_conversation(backend)
+        return self._add("user", text, backend)
+
+    def begin_answer(self, backend: str) -> Turn:
+        """Add an empty answer under the newest user turn; an answer that was there stays in the tree as a sibling."""
+        question = self.question
+        if question is None:
+            raise ValueError("an answer needs a question")
+        del self.turns[self.turns.index(question) + 1 :]
+        return self._add("assistant", "", backend)
+
+    def attach_sources(self, answer: Turn, passages: tuple[Citation, ...]) -> None:
+        """Keep the passages that went into the prompt of `answer` with the question it answers."""
+        for turn in self.turns:
+            if turn.id == answer.parent:
+                turn.sources = passages
+                self.history.update_message(turn.id, sources=passages)
+
+    def save(self, answer: Turn) -> None:
+        """Write `answer` as it stands; its timeline once it has ended."""
+        ended = answer.outcome != "running" and answer.timeline is not None
+        self.history.update_message(
+            answer.id,
+            content=answer.content,
+            outcome=answer.outcome,
+            citations=answer.citations,
+            model=answer.model,
+            timeline=answer.timeline.dump() if ended and answer.timeline is not None else msgspec.UNSET,
+        )
+
+    def messages(self) -> tuple[Message, ...]:
+        """What a backend is sent: the path up to the newest question.
+
+        An earlier question whose answer failed or was cancelled before its first word is left out with it: chat
+        templates want roles to alternate. Sources stay with the turn they were found for, verbatim, so that the prompt
+        only ever grows at its end.
+        """
+        question = self.question
+        if question is None:
+            return ()
+        return (*_as_messages(self.turns[: self.turns.index(question)]), _as_message(question))
+
+    def messages_with_draft(self, draft: str) -> tuple[Message, ...]:
+        """What a backend would be sent if `draft` were asked now: the prefix worth warming."""
+        answered = _as_messages(self.turns)
+        return (*answered, Message("user", draft)) if draft else answered
+
+    def _add(self, role: Role, text: str, backend: str) -> Turn:
+        assert self.id is not None
+        parent = self.turns[-1].id if self.turns else None
+        turn = Turn(self.history.add_message(self.id, parent, role, text, backend=backend), parent, role, text, backend)
+        if role == "assistant":
+            turn.outcome = "running"
+        self.turns.append(turn)
+        return turn
+
+
+def _as_messages(turns: list[Turn]) -> tuple[Message, ...]:
+    """The turns that belong together: answers that have text, and the questions of those."""
+    answered = {turn.parent for turn in turns if turn.role == "assistant" and turn.content}
+    kept = (turn for turn in turns if turn.content and (turn.role != "user" or turn.id in answered))
+    return tuple(_as_message(turn) for turn in kept)
+
+
+def _as_message(turn: Turn) -> Message:
+    return Message(turn.role, turn.content, turn.sources)
+
+
+def _restored(message: StoredMessage) -> Turn:
+    turn = Turn(message.id, message.parent, message.role, message.content, message.backend)
+    turn.model, turn.outcome = message.model, message.outcome
+    turn.sources, turn.citations = message.sources, message.citations
+    if message.timeline:
+        try:
+            turn.timeline = Timeline.load(message.timeline)
+        except msgspec.DecodeError:
+            log.warning("message %s: its timeline cannot be read and is left out", message.id)
+    return turn

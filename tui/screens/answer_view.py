@@ -1,0 +1,123 @@
+"""Turns as the transcript shows them: the worker's view, and the same for turns that come from the history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from backends.config import Budget
+from backends.events import Status
+from backends.telemetry.explain import slow_first_token
+from tui.conversation import CONTINUABLE, Turn
+from tui.widgets.plain import plain
+from tui.widgets.transcript import Transcript
+from tui.widgets.wording import describe
+
+
+class TranscriptView:
+    """Writes turns into a `Transcript`. Implements `AnswerView`; `on_end` is called when an answer has ended."""
+
+    def __init__(self, transcript: Transcript, budget: Budget, on_end: Callable[[Turn], None]) -> None:
+        self._transcript = transcript
+        self._budget = budget
+        self._on_end = on_end
+        self._shown: set[str] = set()  # keys of answers and errors that are in the transcript
+        self._waiting = False
+        self.status: Status | None = None
+        """What the running answer waits for; None before its first status."""
+
+    def show(self, turn: Turn) -> None:
+        """Add a turn that is complete in itself: a question, or an answer from the history."""
+        if turn.role == "user":
+            self._transcript.add("user", turn.content, key=_key(turn))
+            return
+        self._add(turn)
+        self._show_ending(turn)
+
+    def clear(self) -> None:
+        """Take everything off the screen."""
+        self._transcript.clear()
+        self._shown.clear()
+
+    def begin(self, turn: Turn) -> None:
+        """An answer starts, or goes on where it was cut."""
+        self.status = None
+        self.forget(turn)
+        self._add(turn)
+        self._wait(turn, "waiting for the backend")
+
+    def forget(self, turn: Turn) -> None:
+        """Take an answer and its error off the screen."""
+        for key in (_key(turn), _error_key(turn)):
+            self._remove(key)
+
+    def answer_status(self, turn: Turn, status: Status) -> None:
+        """See `AnswerView`."""
+        self.status = status
+        if turn.timeline is not None and turn.timeline.first_token_ms is None:
+            self._wait(turn, describe(status))
+
+    def answer_text(self, turn: Turn, piece: str) -> None:
+        """See `AnswerView`."""
+        if self._waiting:
+            self._wait(turn, None)
+        self._transcript.append(_key(turn), piece)
+
+    def answer_reasoning(self, turn: Turn, piece: str) -> None:
+        """See `AnswerView`."""
+        if self._waiting:
+            self._wait(turn, None)
+        self._transcript.append_reasoning(_key(turn), piece)
+
+    def answer_citations(self, turn: Turn) -> None:
+        """See `AnswerView`."""
+        self._transcript.set_citations(_key(turn), turn.citations)
+
+    def answer_ended(self, turn: Turn) -> None:
+        """See `AnswerView`."""
+        self._show_ending(turn)
+        self._on_end(turn)
+
+    def _add(self, turn: Turn) -> None:
+        """An answer as one that streams, with what it has already."""
+        key = _key(turn)
+        self._transcript.add("assistant", key=key, title=plain(turn.backend))
+        self._transcript.append(key, turn.content)
+        self._transcript.set_citations(key, turn.citations)
+        self._shown.add(key)
+
+    def _remove(self, key: str) -> None:
+        if key in self._shown:
+            self._shown.remove(key)
+            self._transcript.remove_message(key)
+
+    def _wait(self, turn: Turn, words: str | None) -> None:
+        self._waiting = words is not None
+        self._transcript.set_waiting(_key(turn), words)
+
+    def _show_ending(self, turn: Turn) -> None:
+        key = _key(turn)
+        error = turn.timeline.error if turn.timeline else None
+        if turn.outcome == "failed" and not turn.content:
+            self._remove(key)  # the error below says it all
+        else:
+            self._transcript.finish(key, "interrupted" if turn.outcome == "running" else turn.outcome)
+            self._transcript.set_note(key, self._note(turn))
+        if error is not None:
+            self._shown.add(_error_key(turn))
+            again = "Ctrl+R to retry"
+            if error.retry_after:
+                again += f" (the server asks to wait {error.retry_after:.0f} s)"
+            self._transcript.add("error", f"{plain(error.message)}\n{error.code} · {again}", key=_error_key(turn))
+
+    def _note(self, turn: Turn) -> str | None:
+        slow = slow_first_token(turn.timeline, self._budget.ttft_ms) if turn.timeline else None
+        cut = "Ctrl+G continues" if turn.outcome in CONTINUABLE and turn.content else None
+        return " · ".join(part for part in (cut, slow) if part) or None
+
+
+def _key(turn: Turn) -> str:
+    return f"turn-{turn.id}"
+
+
+def _error_key(turn: Turn) -> str:
+    return f"error-{turn.id}"

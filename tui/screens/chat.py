@@ -1,0 +1,355 @@
+"""The chat: transcript, composer, status line and latency panel, and what their keys do."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Static
+
+from backends.backend import ChatRequest
+from backends.config import Config
+from backends.errors import BackendError
+from tui import log_file
+from tui.answer_worker import AnswerWorker, Run
+from tui.connection import Connection
+from tui.conversation import Conversation, Turn
+from tui.history import History
+from tui.screens.answer_view import TranscriptView
+from tui.screens.backends import BackendsScreen
+from tui.screens.chat_status import status_info
+from tui.screens.help import HelpScreen
+from tui.screens.keys import chat_bindings
+from tui.screens.layout import MINIMUM, PanelMode, SizeClass, lay_out, next_mode
+from tui.screens.sources import SourcesScreen
+from tui.widgets.composer import Composer
+from tui.widgets.latency_panel import LatencyPanel
+from tui.widgets.plain import plain
+from tui.widgets.status_line import StatusInfo, StatusLine
+from tui.widgets.transcript import Transcript
+from tui.widgets.welcome import Welcome
+
+TICK = 0.2
+"""Seconds between two updates of panel and status line while an answer runs."""
+
+WARM_AFTER = 0.25
+"""Seconds without a key after which the backend is told what is being typed."""
+
+REMARK = 4.0
+"""Seconds that a remark stays in the status line."""
+
+
+class ChatScreen(Screen[None]):
+    """One conversation with one backend at a time."""
+
+    BINDINGS: ClassVar[list[BindingType]] = chat_bindings()
+
+    def __init__(
+        self,
+        config: Config,
+        connection: Connection,
+        history: History,
+        conversation: str | None,
+        config_path: Path,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._config = config
+        self._connection = connection
+        self._history = history
+        self._config_path = config_path
+        self._conversation = Conversation(history, conversation)
+        self._budget = config.budget("chat")
+        self._mode: PanelMode = config.ui.panel
+        self._remark = ""
+        self._reported = ""  # the notice of the history that was shown
+        self._warming: Timer | None = None
+        self._insisted = False  # Enter was pressed while an answer ran: pressing it again cancels that answer
+        self._transcript = Transcript(fps=config.ui.fps, id="transcript")
+        self._view = TranscriptView(self._transcript, self._budget, self._ended)
+        self.worker = AnswerWorker(self._view, clock)
+
+    # -- what is on the screen ---------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        """Textual's hook."""
+        name = self._connection.name
+        with Horizontal(id="body"):
+            with Vertical(id="main"):
+                yield Welcome(name, self._table(), self._config_path, id="welcome")
+                yield self._transcript
+                yield LatencyPanel(self._budget, id="strip")
+                yield Composer(id="composer")
+            yield LatencyPanel(self._budget, id="panel")
+        yield StatusLine(StatusInfo(name, state="opening", tone="busy"), id="status")
+        yield Static(f"llmchat needs a larger window:\nat least {MINIMUM[0]} x {MINIMUM[1]}", id="too-small")
+
+    def on_mount(self) -> None:
+        """Textual's hook."""
+        self._ticker = self.set_interval(TICK, self._update, pause=True)
+        self._lay_out()
+        self._show_conversation()
+        composer = self.query_one(Composer)
+        composer.prompts = reversed(self._history.prompts())
+        composer.focus()
+        self._report_history()
+        self.call_after_refresh(self._prepare)
+
+    def on_unmount(self) -> None:
+        """Textual's hook. What streams is saved as cancelled."""
+        self.worker.cancel()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Textual's hook."""
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        layout = lay_out(self.app.size.width, self.app.size.height, self._mode)
+        for id, shape in (("panel", layout.side), ("strip", layout.strip)):
+            panel = self.query_one(f"#{id}", LatencyPanel)
+            panel.shape, panel.display = shape, shape != "off"
+        self.query_one("#panel").styles.width = layout.side_width
+        self.remove_class(*get_args(SizeClass)).add_class(layout.size_class)
+        self._update()
+
+    def _show_conversation(self) -> None:
+        self._view.clear()
+        for turn in self._conversation.turns:
+            self._view.show(turn)
+        self._show_welcome(not self._conversation.turns)
+        self._update()
+
+    def _show_welcome(self, visible: bool) -> None:
+        self.query_one(Welcome).display = visible
+        self._transcript.display = not visible
+
+    def _update(self) -> None:
+        """Bring panel and status line up to date."""
+        answer = self._conversation.answer
+        running = self.worker.turn is not None
+        for panel in self.query(LatencyPanel):
+            if panel.display:
+                panel.show(answer.timeline if answer else None, self.worker.elapsed_ms)
+        connection = self._connection
+        info = status_info(
+            connection.name,
+            connection.state,
+            answer,
+            running=running,
+            status=self._view.status,
+            elapsed_ms=self.worker.elapsed_ms,
+            remark=self._remark,
+        )
+        self.query_one(StatusLine).show(info)
+
+    def _say(self, remark: str) -> None:
+        """Show `remark` in the status line for a while."""
+        self._remark = remark
+        self._update()
+
+        def forget() -> None:
+            if self._remark == remark:
+                self._remark = ""
+                self._update()
+
+        self.set_timer(REMARK, forget)
+
+    def _report_history(self) -> None:
+        if self._history.notice != self._reported:
+            self._reported = self._history.notice
+            self.notify(plain(self._reported), title="History", severity="warning", markup=False)
+
+    # -- the backend -------------------------------------------------------------------------------------------------
+
+    def _table(self) -> dict[str, Any]:
+        return self._config.backends.get(self._connection.name, {})
+
+    @work(group="prepare", exclusive=True)
+    async def _prepare(self) -> None:
+        """Open and warm the backend, after the first frame."""
+        await self._connection.prepare(ChatRequest(self._conversation.messages()))
+        if self._connection.problem and self.worker.turn is None:
+            self._show_welcome(False)
+            self._transcript.add("error", f"{plain(self._connection.problem)}\nF4 switches to another backend")
+        self._update()
+
+    @work(group="switch", exclusive=True)
+    async def switch_backend(self, name: str) -> None:
+        """Go on with the backend `name`."""
+        if name == self._connection.name:
+            return
+        try:
+            await self._connection.switch(name)
+        except BackendError as error:
+            self.notify(plain(error.message), title=f"{name} cannot be used", severity="error", markup=False)
+            return
+        self.query_one(Welcome).show_backend(name, self._table())
+        if self._conversation.turns:
+            self._transcript.add("notice", f"Going on with {plain(name)}")
+        self._prepare()
+
+    @on(Composer.Changed)
+    def _typed(self) -> None:
+        """Tell the backend what is being typed, once the typing pauses."""
+        if self._warming is not None:
+            self._warming.stop()
+        self._warming = self.set_timer(WARM_AFTER, self._warm)
+
+    @work(group="warm", exclusive=True)
+    async def _warm(self) -> None:
+        draft = self.query_one(Composer).text.strip()
+        if draft and self.worker.turn is None:
+            await self._connection.warm(ChatRequest(self._conversation.messages_with_draft(draft)))
+
+    # -- asking ------------------------------------------------------------------------------------------------------
+
+    @on(Composer.Submitted)
+    def _submitted(self, event: Composer.Submitted) -> None:
+        entered = self.worker.clock()
+        text = event.text.strip()
+        if not text:
+            return
+        if self.worker.turn is not None and not self._insisted:
+            self._insisted = True
+            self.query_one(Composer).text = event.text
+            self._say("An answer is running: Esc cancels it, Enter again cancels it and sends this")
+            return
+        self._ask(text, entered)
+
+    @on(Welcome.Asked)
+    def _sample_chosen(self, event: Welcome.Asked) -> None:
+        self.query_one(Composer).focus()
+        self._ask(event.question, self.worker.clock())
+
+    def _ask(self, text: str, entered: float) -> None:
+        self.worker.cancel()
+        self._show_welcome(False)
+        self._view.show(self._conversation.ask(text, self._connection.name))
+        self._answer(entered)
+
+    def _answer(self, entered: float) -> None:
+        """Have the newest question answered."""
+        turn = self._conversation.begin_answer(self._connection.name)
+        self._stream(turn, ChatRequest(self._conversation.messages(), key=secrets.token_hex(16)), entered)
+
+    def _stream(self, turn: Turn, request: ChatRequest, entered: float) -> None:
+        self._insisted, self._remark = False, ""
+        self._view.begin(turn)
+        run = self.worker.begin(turn, self._conversation, entered)
+        self._read(run, request)
+        self._ticker.resume()
+        self._update()
+
+    @work(group="answer")
+    async def _read(self, run: Run, request: ChatRequest) -> None:
+        await self.worker.stream(run, self._connection.backend, request)
+
+    def _ended(self, turn: Turn) -> None:
+        """An answer has ended, in whichever way."""
+        self._insisted = False
+        self._ticker.pause()
+        if self.is_mounted:
+            self._report_history()
+            self._update()
+
+    # -- keys --------------------------------------------------------------------------------------------------------
+
+    def cancel_answer(self) -> bool:
+        """Cancel what streams; False when nothing does."""
+        return self.worker.cancel()
+
+    def action_help(self) -> None:
+        """F1."""
+        self.app.push_screen(HelpScreen(self._config_path, log_file.path(), self._history.path))
+
+    def action_cycle_panel(self) -> None:
+        """F2."""
+        self._mode = next_mode(self._mode)
+        self._lay_out()
+        self._say(f"latency panel: {self._mode}")
+
+    def action_sources(self) -> None:
+        """F3: the passages of the newest answer that has any."""
+        for turn in reversed(self._conversation.turns):
+            if turn.role == "assistant" and self._open_sources(turn):
+                return
+        self._say("no sources: this conversation has used no documents")
+
+    @on(Transcript.CitationSelected)
+    def _citation_selected(self, event: Transcript.CitationSelected) -> None:
+        for turn in reversed(self._conversation.turns):
+            if event.citation in turn.citations:
+                self._open_sources(turn, event.citation.id)
+                return
+
+    def _open_sources(self, turn: Turn, selected: str = "") -> bool:
+        found = next((asked.sources for asked in self._conversation.turns if asked.id == turn.parent), ())
+        if not turn.citations and not found:
+            return False
+        self.app.push_screen(SourcesScreen(turn.citations, found, selected))
+        return True
+
+    def action_backends(self) -> None:
+        """F4."""
+        if self.worker.turn is not None:
+            self._say("Esc cancels the running answer first")
+            return
+
+        def chosen(name: str | None) -> None:
+            if name is not None:
+                self.switch_backend(name)
+
+        self.app.push_screen(BackendsScreen(self._config.backends, self._connection.name), chosen)
+
+    def action_continue_answer(self) -> None:
+        """Ctrl+G: go on where the newest answer was cut, in the same message."""
+        answer = self._conversation.answer
+        if answer is None or not self._conversation.can_continue:
+            self._say("nothing to continue: the last answer is complete")
+            return
+        request = ChatRequest(self._conversation.messages(), continue_from=answer.content, key=secrets.token_hex(16))
+        self._stream(answer, request, self.worker.clock())
+
+    def action_retry(self) -> None:
+        """Ctrl+R: answer the newest question again; the old answer stays in the tree beside the new one."""
+        entered = self.worker.clock()
+        if self._conversation.question is None:
+            self._say("nothing to retry: ask something first")
+            return
+        self.worker.cancel()
+        if (answer := self._conversation.answer) is not None:
+            self._view.forget(answer)
+        self._answer(entered)
+
+    def action_new_conversation(self) -> None:
+        """Ctrl+N."""
+        self.worker.cancel()
+        self._conversation = Conversation(self._history)
+        self._show_conversation()
+        self.query_one(Composer).focus()
+
+    def action_scroll_transcript(self, where: Literal["page_up", "page_down", "home", "end"]) -> None:
+        """PgUp, PgDn, Ctrl+Home, Ctrl+End: the composer keeps the focus."""
+        getattr(self._transcript, f"action_{where}" if "page" in where else f"action_scroll_{where}")()
+
+    @on(Transcript.Copied)
+    def _copied(self) -> None:
+        self._say("answer sent to the terminal's clipboard (OSC 52)")
+
+    def action_copy_answer(self) -> None:
+        """F5."""
+        answer = self._conversation.answer
+        if answer is None or not answer.content:
+            self._say("nothing to copy yet")
+            return
+        self.app.copy_to_clipboard(answer.content)
+        self._copied()

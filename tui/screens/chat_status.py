@@ -1,0 +1,62 @@
+"""What the status line says in each situation. Pure."""
+
+from __future__ import annotations
+
+from backends.events import Status
+from backends.telemetry.explain import duration
+from backends.telemetry.summary import summarize
+from tui.connection import State
+from tui.conversation import CONTINUABLE, Turn
+from tui.widgets.status_line import StatusInfo
+from tui.widgets.wording import Tone, describe
+
+Hints = tuple[tuple[str, str], ...]
+
+_ALWAYS: Hints = (("F1", "help"), ("Ctrl+P", "commands"), ("F2", "panel"), ("F4", "backend"), ("Ctrl+Q", "quit"))
+_CONNECTION: dict[State, tuple[str, Tone]] = {
+    "opening": ("opening", "busy"),
+    "warming": ("warming up", "busy"),
+    "ready": ("ready", "good"),
+    "failed": ("not available", "bad"),
+}
+
+
+def status_info(
+    backend: str,
+    state: State,
+    answer: Turn | None,
+    *,
+    running: bool,
+    status: Status | None,
+    elapsed_ms: float,
+    remark: str = "",
+) -> StatusInfo:
+    """The line for a screen whose newest answer is `answer`; `status` is what it waits for while it runs."""
+    model = answer.model if answer is not None else ""
+    if running and answer is not None:
+        words = remark or _progress(answer, status, elapsed_ms)
+        return StatusInfo(backend, model, words, "warn" if remark else "busy", (("Esc", "cancel"), *_ALWAYS[:2]))
+    words, tone = _CONNECTION[state]
+    if remark:
+        words, tone = remark, "warn"
+    return StatusInfo(backend, model, words, tone, (*_offers(answer), *_ALWAYS))
+
+
+def _progress(answer: Turn, status: Status | None, elapsed_ms: float) -> str:
+    timeline = answer.timeline
+    if timeline is not None and timeline.first_token_ms is not None:
+        speed = summarize(timeline).tokens_per_second
+        return f"generating {speed:,.0f} tok/s" if speed else "generating"
+    waiting = describe(status) if status is not None else "waiting for the backend"
+    return f"{waiting}  {duration(elapsed_ms)}"
+
+
+def _offers(answer: Turn | None) -> Hints:
+    """The keys that this very answer makes useful."""
+    if answer is None:
+        return ()
+    if answer.content and answer.outcome in CONTINUABLE:
+        return (("Ctrl+G", "continue"), ("Ctrl+R", "retry"))
+    if answer.outcome != "complete":
+        return (("Ctrl+R", "retry"),)
+    return (("F3", "sources"),) if answer.citations else ()

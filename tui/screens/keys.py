@@ -1,0 +1,51 @@
+"""Every key of the chat, in one table: the bindings, the help screen and the hints are made from it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual.binding import Binding, BindingType
+
+
+class Key(NamedTuple):
+    """`keys` as Textual writes them (first one shown as `shown`), the screen's `action`, and what it does."""
+
+    keys: str
+    shown: str
+    action: str
+    what: str
+
+
+CHAT_KEYS = (
+    Key("f1", "F1", "help", "this help"),
+    Key("f2", "F2", "cycle_panel", "latency panel: full, one line, off"),
+    Key("f3,ctrl+o", "F3  Ctrl+O", "sources", "read the passages behind the answer"),
+    Key("f4,ctrl+b", "F4  Ctrl+B", "backends", "switch the backend; the conversation goes on"),
+    Key("pageup", "PgUp", "scroll_transcript('page_up')", "scroll the transcript up; with Ctrl+Home to its start"),
+    Key("pagedown", "PgDn", "scroll_transcript('page_down')", "scroll it down; with Ctrl+End to the newest line"),
+    Key("ctrl+g", "Ctrl+G", "continue_answer", "continue an answer that was cut"),
+    Key("ctrl+r", "Ctrl+R", "retry", "answer the last question again; the old answer is kept in the history"),
+    Key("ctrl+n", "Ctrl+N", "new_conversation", "new conversation"),
+    Key("f5", "F5", "copy_answer", "copy the last answer"),
+)
+
+OTHER_KEYS = (
+    ("Enter", "send; twice while an answer runs: cancel it and send"),
+    ("Shift+Enter  Ctrl+J", "a new line"),
+    ("↑  ↓", "earlier questions, at the first and last line"),
+    ("Esc", "cancel the answer, always first; else close what is open"),
+    ("Ctrl+P", "all commands by name"),
+    ("Ctrl+Q", "quit"),
+)
+
+
+def chat_bindings() -> list[BindingType]:
+    """The bindings of the chat screen: before the composer's own, since that nearly always has the focus."""
+    table = [(key.keys, key.action) for key in CHAT_KEYS]
+    table += [("ctrl+home", "scroll_transcript('home')"), ("ctrl+end", "scroll_transcript('end')")]
+    return [Binding(keys, action, show=False, priority=True) for keys, action in table]
+
+
+def all_keys() -> list[tuple[str, str]]:
+    """(key, what it does), for the help screen."""
+    return [*OTHER_KEYS[:3], *((key.shown, key.what) for key in CHAT_KEYS), *OTHER_KEYS[3:]]

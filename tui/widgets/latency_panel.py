@@ -1,0 +1,247 @@
+"""The latency panel: where the time of the newest turn went, growing while it happens.
+
+`panel_lines`, `strip_lines` and `numbers_line` are pure; `LatencyPanel` draws one of them and is repainted by its
+screen, at most a few times a second while an answer runs and not at all otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rich.console import Group
+from rich.text import Text
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from backends.config import Budget
+from backends.telemetry.explain import duration
+from backends.telemetry.stages import Stage
+from backends.telemetry.summary import Summary, account, summarize
+from backends.telemetry.timeline import STAGE_OF, Outcome, Timeline
+from tui.widgets import waterfall
+from tui.widgets.waterfall import QUIET, TRACK
+from tui.widgets.wording import OUTCOME_WORDS, Tone
+
+TONE_COLOURS: dict[Tone, str] = {
+    "quiet": QUIET,
+    "busy": "#7aa2f7",
+    "good": "#8fc45c",
+    "warn": "#e0af68",
+    "bad": "#f0708a",
+}
+
+Shape = Literal["panel", "strip", "numbers", "off"]
+
+
+def panel_lines(timeline: Timeline, now: float, width: int, budget: Budget) -> list[Text]:
+    """The full panel, `width` columns wide, for a turn as it stands `now` ms after Enter."""
+    now = timeline.end_ms if timeline.end_ms is not None else now
+    summary = summarize(timeline)
+    lines = [_heading(timeline, width), Text()]
+    lines += _gauges(summary, now, width, budget)
+    lines.append(Text())
+    lines += _waterfall(timeline, now, width, budget)
+    if usage := _usage(timeline, summary):
+        lines += [Text(), *usage]
+    return lines
+
+
+def idle_lines(width: int, budget: Budget) -> list[Text]:
+    """The full panel before the first question."""
+    about = (
+        "Each stage of an answer is drawn here while it happens: retrieval, queue, prefill, first token, generation."
+    )
+    lines = [_two_sided(Text("Latency", "bold"), Text("idle", QUIET), width), Text()]
+    lines += [Text(line, QUIET) for line in _wrapped(about, width)]
+    lines += [Text(), Text("Budget for a chat answer", QUIET)]
+    lines.append(Text(f"{'TTFT':<7}{duration(budget.ttft_ms):>8}", QUIET))
+    lines.append(Text(f"{'total':<7}{duration(budget.total_ms):>8}", QUIET))
+    return lines
+
+
+def strip_lines(timeline: Timeline, now: float, width: int, budget: Budget) -> list[Text]:
+    """Two lines for narrow terminals: the turn as one bar, and the numbers."""
+    end = timeline.end_ms if timeline.end_ms is not None else now
+    running = timeline.outcome == "running"
+    axis = waterfall.axis_end(end, budget.ttft_ms) if running else max(end, 1.0)
+    bar = waterfall.stacked(timeline.spans(end), end, axis, width)
+    return [bar, numbers_line(timeline, now, width, budget)]
+
+
+def numbers_line(timeline: Timeline, now: float, width: int, budget: Budget) -> Text:
+    """One line: TTFT, TPOT, tok/s, total, tokens in and out; what does not fit is left out from the end."""
+    now = timeline.end_ms if timeline.end_ms is not None else now
+    summary = summarize(timeline)
+    ttft, tone = _against(summary.outcome, summary.ttft, now, budget.ttft_ms)
+    parts = [Text.assemble(("TTFT ", QUIET), (ttft, tone))]
+    if summary.tokens_per_second is not None and summary.tpot is not None:
+        parts.append(Text(f"{summary.tokens_per_second:,.0f} tok/s"))
+    total, tone = _against(summary.outcome, summary.total, now, budget.total_ms)
+    parts.append(Text.assemble(("total ", QUIET), (total, tone)))
+    if summary.tpot is not None:
+        parts.append(Text.assemble(("TPOT ", QUIET), _milliseconds(summary.tpot)))
+    if summary.prompt_tokens is not None:
+        parts.append(Text.assemble(("in ", QUIET), f"{summary.prompt_tokens:,}", (_cached_share(summary), QUIET)))
+    if summary.tokens:
+        parts.append(Text.assemble(("out ", QUIET), f"{summary.tokens:,}"))
+    if summary.draft_tokens:
+        kept = _percent(summary.accepted_tokens or 0, summary.draft_tokens)
+        parts.append(Text.assemble(("drafts kept ", QUIET), kept))
+    line = Text()
+    for part in parts:
+        if line.cell_len + part.cell_len + 3 > width and line:
+            break
+        if line:
+            line.append(" · ", TRACK)
+        line.append_text(part)
+    line.truncate(width)
+    return line
+
+
+def _heading(timeline: Timeline, width: int) -> Text:
+    word, tone = OUTCOME_WORDS[timeline.outcome]
+    return _two_sided(Text("Latency", "bold"), Text(word, TONE_COLOURS[tone]), width)
+
+
+def _gauges(summary: Summary, now: float, width: int, budget: Budget) -> list[Text]:
+    speed = Text("TPOT".ljust(7))
+    if summary.tpot is not None and summary.tokens_per_second is not None:
+        speed.append(_milliseconds(summary.tpot).rjust(8), "bold")
+        speed.append(f"  {summary.tokens_per_second:,.0f} tok/s")
+    else:
+        speed.append("–".rjust(8), QUIET)
+    ttft = _gauge("TTFT", summary.outcome, summary.ttft, now, budget.ttft_ms, width)
+    total = _gauge("Total", summary.outcome, summary.total, now, budget.total_ms, width)
+    return [ttft, speed, total]
+
+
+def _gauge(name: str, outcome: Outcome, value: float | None, now: float, limit: float, width: int) -> Text:
+    """A value against its budget; bold when it is final."""
+    words, tone = _against(outcome, value, now, limit)
+    line = Text(name.ljust(7))
+    line.append(words.rjust(8), f"bold {tone}" if value is not None else tone)
+    shown = value if value is not None else (now if outcome == "running" else 0.0)
+    limit_text = f" {duration(limit)}"
+    cells = width - line.cell_len - len(limit_text) - 2
+    if cells >= 4:
+        filled = min(cells, round(cells * shown / limit))
+        line.append("  " + "━" * filled, tone)
+        line.append("─" * (cells - filled), TRACK)
+        line.append(limit_text, QUIET)
+    return line
+
+
+def _waterfall(timeline: Timeline, now: float, width: int, budget: Budget) -> list[Text]:
+    running = timeline.outcome == "running"
+    spans = timeline.spans(now)
+    end = waterfall.axis_end(now, budget.ttft_ms) if running else max(now, 1.0)
+    current = _current_stage(timeline) if running else None
+    rows = [
+        waterfall.stage_row(stage, own, end, width, current=stage == current)
+        for stage, own in waterfall.by_stage(spans)
+    ]
+    until = timeline.first_token_ms if timeline.first_token_ms is not None else now
+    unattributed = account(spans, until).unattributed
+    if unattributed >= 0.5:
+        rows.append(waterfall.gap_row(spans, until, unattributed, end, width))
+    rows.append(waterfall.axis_row(end, timeline.first_token_ms, width))
+    return rows
+
+
+def _current_stage(timeline: Timeline) -> Stage | None:
+    if timeline.first_token_ms is not None:
+        return "total_generation"
+    return STAGE_OF[timeline.status.status] if timeline.status else None
+
+
+def _usage(timeline: Timeline, summary: Summary) -> list[Text]:
+    usage = timeline.usage
+    rows: list[tuple[str, str, str]] = []
+    if summary.prompt_tokens is not None:
+        rows.append(("in", f"{summary.prompt_tokens:,} tokens", _cached_share(summary)))
+    if summary.tokens:
+        rows.append(("out", f"{summary.tokens:,} tokens", ""))
+    if summary.draft_tokens:
+        kept = summary.accepted_tokens or 0
+        share = f" · {_percent(kept, summary.draft_tokens)}"
+        rows.append(("drafts", f"{kept:,} of {summary.draft_tokens:,} kept", share))
+    if usage.kv_used is not None and usage.kv_cells:
+        size = f" · {usage.kv_used * usage.kv_bytes_per_token / 2**20:,.1f} MiB" if usage.kv_bytes_per_token else ""
+        rows.append(("KV", f"{usage.kv_used:,} of {usage.kv_cells:,}", size))
+    return [Text.assemble((name.ljust(8), QUIET), value, (extra, QUIET)) for name, value, extra in rows]
+
+
+def _cached_share(summary: Summary) -> str:
+    if summary.cached_tokens is None or not summary.prompt_tokens:
+        return ""
+    return f" · {_percent(summary.cached_tokens, summary.prompt_tokens)} cached"
+
+
+def _against(outcome: Outcome, value: float | None, now: float, limit: float) -> tuple[str, str]:
+    """A time, as it stands while it is not final, and its colour by its budget; a dash when it never came."""
+    if value is None and outcome != "running":
+        return "–", QUIET
+    shown = now if value is None else value
+    return duration(shown), TONE_COLOURS["good" if shown <= limit else "bad"]
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} %"
+
+
+def _milliseconds(ms: float) -> str:
+    return f"{ms:.1f} ms" if ms < 100 else duration(ms)
+
+
+def _two_sided(left: Text, right: Text, width: int) -> Text:
+    return Text.assemble(left, " " * max(1, width - left.cell_len - right.cell_len), right)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    from textwrap import wrap
+
+    return wrap(text, max(10, width))
+
+
+class LatencyPanel(Widget):
+    """Shows one timeline in the shape that fits; `shape` is set by the screen, `show` by whoever has news."""
+
+    shape: reactive[Shape] = reactive[Shape]("panel")
+
+    def __init__(self, budget: Budget, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._budget = budget
+        self._timeline: Timeline | None = None
+        self._now = 0.0
+
+    def watch_shape(self, shape: Shape) -> None:
+        """Textual's hook. The height is fixed by the shape, so that news never cost a layout."""
+        self.styles.height = {"strip": 2, "numbers": 1}.get(shape, "1fr")
+
+    def show(self, timeline: Timeline | None, now: float = 0.0) -> None:
+        """Draw `timeline` as it stands `now` ms after Enter; None before the first question."""
+        self._timeline, self._now = timeline, now
+        self.refresh()
+
+    def render(self) -> Group:
+        """Textual's hook."""
+        width = self.content_size.width
+        if width < 1 or self.shape == "off":
+            return Group()
+        return Group(*(_fitted(line, width) for line in self._lines(width)))
+
+    def _lines(self, width: int) -> list[Text]:
+        timeline, now, budget = self._timeline, self._now, self._budget
+        if self.shape == "panel":
+            return idle_lines(width, budget) if timeline is None else panel_lines(timeline, now, width, budget)
+        if timeline is None:
+            return [Text("latency: every stage is drawn here while an answer comes", QUIET)]
+        if self.shape == "strip":
+            return strip_lines(timeline, now, width, budget)
+        return [numbers_line(timeline, now, width, budget)]
+
+
+def _fitted(line: Text, width: int) -> Text:
+    line.no_wrap = True
+    line.truncate(width)
+    return line

@@ -1,0 +1,143 @@
+"""Stages drawn as bars on one time axis. Pure functions from spans to rows of text."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from rich.text import Text
+
+from backends.telemetry.explain import duration
+from backends.telemetry.stages import STAGES, Span, Stage
+from tui.widgets.wording import STAGE_LABELS
+
+NETWORK, SEARCH, MODEL, FLOW = "#7aa2f7", "#2dc7b4", "#b18cf2", "#8fc45c"
+QUIET = "#7f8696"
+TRACK = "#3b4252"
+
+STAGE_COLOURS: dict[Stage, str] = {
+    "connect": NETWORK,
+    "network_in": NETWORK,
+    "auth": NETWORK,
+    "retrieval": SEARCH,
+    "reranking": "#35aac8",
+    "context_assembly": "#6ccf9c",
+    "model_load": "#d9925f",
+    "provider_queue": "#e0af68",
+    "prefill": MODEL,
+    "decode_first_token": "#ec7fa9",
+    "total_generation": FLOW,
+    "network_out": NETWORK,
+    "render": QUIET,
+}
+"""Stages of a kind have related colours; mid-tones that hold on a dark and on a light background."""
+
+LABEL_WIDTH = 13
+VALUE_WIDTH = 8
+AFTER_FIRST_TOKEN: tuple[Stage, ...] = ("total_generation", "network_out", "render")
+
+_HALVES = {(False, False): " ", (True, False): "▌", (False, True): "▐", (True, True): "█"}
+_LIGHT = str.maketrans("▌█▐", "░░░")
+
+
+def axis_end(now: float, at_least: float) -> float:
+    """The end of the axis while a turn runs: a round number of ms above `now`, so that bars grow instead of shrink."""
+    target = max(now, at_least, 1.0)
+    step = 1.0
+    for factor in itertools.cycle((1.5, 2 / 1.5, 1.5, 5 / 3, 1.5, 10 / 7.5)):  # 1, 1.5, 2, 3, 5, 7.5, 10, ...
+        if step >= target:
+            return step
+        step *= factor
+    raise AssertionError("unreachable")
+
+
+def bar(spans: Iterable[tuple[float, float]], end: float, cells: int) -> str:
+    """`cells` characters: heavy line where a (from, to) interval lies on an axis of `end` ms, to half a cell.
+
+    An interval is at least half a cell long, so that nothing that took place is invisible.
+    """
+    halves = [False] * (2 * cells)
+    for start, stop in spans:
+        first = min(int(2 * cells * start / end), 2 * cells - 1)
+        last = max(first + 1, min(round(2 * cells * stop / end), 2 * cells))
+        for half in range(max(0, first), last):
+            halves[half] = True
+    return "".join(_HALVES[pair] for pair in zip(halves[::2], halves[1::2], strict=True))
+
+
+def gaps(spans: Iterable[Span], until: float) -> list[tuple[float, float]]:
+    """The intervals from 0 to `until` that no stage covers: what is unattributed."""
+    found: list[tuple[float, float]] = []
+    reached = 0.0
+    for span in sorted(spans, key=lambda span: span.offset):
+        if span.stage in AFTER_FIRST_TOKEN or span.offset >= until:
+            continue
+        if span.offset > reached:
+            found.append((reached, span.offset))
+        reached = max(reached, span.end)
+    if reached < until:
+        found.append((reached, until))
+    return found
+
+
+def by_stage(spans: Iterable[Span]) -> list[tuple[Stage, list[Span]]]:
+    """The spans of each stage, stages in the order in which they began (in the order of a request where equal)."""
+    grouped: dict[Stage, list[Span]] = {}
+    for span in sorted(spans, key=lambda span: (span.offset, STAGES.index(span.stage))):
+        grouped.setdefault(span.stage, []).append(span)
+    return list(grouped.items())
+
+
+def stage_row(stage: Stage, spans: list[Span], end: float, width: int, *, current: bool) -> Text:
+    """One stage: its name, its bar, its time (``~`` where derived from other measurements)."""
+    cells = max(4, width - LABEL_WIDTH - VALUE_WIDTH)
+    derived = any(span.by == "derived" for span in spans)
+    value = ("~" if derived else "") + duration(sum(span.duration for span in spans))
+    row = Text(STAGE_LABELS[stage].ljust(LABEL_WIDTH), style="bold" if current else "")
+    row.append(bar(((span.offset, span.end) for span in spans), end, cells), STAGE_COLOURS[stage])
+    row.append(value.rjust(VALUE_WIDTH), "bold" if current else "")
+    return row
+
+
+def gap_row(spans: Iterable[Span], until: float, unattributed: float, end: float, width: int) -> Text:
+    """What no stage accounts for, drawn where it lies."""
+    cells = max(4, width - LABEL_WIDTH - VALUE_WIDTH)
+    row = Text("unattributed".ljust(LABEL_WIDTH), style=QUIET)
+    row.append(bar(gaps(spans, until), end, cells).translate(_LIGHT), QUIET)
+    row.append(duration(unattributed).rjust(VALUE_WIDTH), QUIET)
+    return row
+
+
+def axis_row(end: float, ttft: float | None, width: int) -> Text:
+    """The axis under the bars: where the first token came, and the axis' end."""
+    cells = max(4, width - LABEL_WIDTH - VALUE_WIDTH)
+    line = ["─"] * cells
+    line[0] = "╶"
+    if ttft is not None and ttft < end:
+        line[min(cells - 1, int(cells * ttft / end))] = "┴"
+    row = Text(" " * LABEL_WIDTH)
+    row.append("".join(line), TRACK)
+    row.append(duration(end).rjust(VALUE_WIDTH), QUIET)
+    return row
+
+
+def stacked(spans: list[Span], end: float, axis: float, cells: int) -> Text:
+    """The whole turn as one line of coloured segments with their names in them, where these fit.
+
+    Where stages overlap, the one that ends last is shown: it was the one waited for. Gaps are left dark.
+    """
+    row = Text()
+    for stage, run in itertools.groupby(_owner(spans, end, axis * (cell + 0.5) / cells) for cell in range(cells)):
+        length = len(list(run))
+        if stage is None:
+            row.append("·" * length, TRACK)
+            continue
+        label = STAGE_LABELS[stage]
+        shown = label if len(label) + 2 <= length else ""
+        row.append(f" {shown}".ljust(length)[:length], f"#15161e on {STAGE_COLOURS[stage]}")
+    return row
+
+
+def _owner(spans: list[Span], end: float, moment: float) -> Stage | None:
+    active = [span for span in spans if span.offset <= moment < min(span.end, end)]
+    return max(active, key=lambda span: span.end).stage if active else None

@@ -1,0 +1,81 @@
+"""The words for stages and statuses, one place for the whole screen."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from backends.events import Status, StatusName
+from backends.telemetry.stages import Stage
+from backends.telemetry.timeline import Outcome
+from tui.widgets.plain import plain
+
+STAGE_LABELS: dict[Stage, str] = {
+    "connect": "connect",
+    "network_in": "network in",
+    "auth": "auth",
+    "retrieval": "retrieval",
+    "reranking": "reranking",
+    "context_assembly": "context",
+    "model_load": "model load",
+    "provider_queue": "queue",
+    "prefill": "prefill",
+    "decode_first_token": "first token",
+    "total_generation": "generation",
+    "network_out": "network out",
+    "render": "render",
+}
+"""At most 12 characters each: the panel's first column."""
+
+STAGE_MEANINGS: dict[Stage, str] = {
+    "connect": "opening the connection to the server (DNS, TCP, TLS)",
+    "network_in": "the request's way to the server; a difference of two measurements",
+    "auth": "checking the key",
+    "retrieval": "searching the documents",
+    "reranking": "putting the passages found into order",
+    "context_assembly": "choosing what fits into the prompt",
+    "model_load": "reading the weights",
+    "provider_queue": "waiting for a free slot, or for somebody else's prefix",
+    "prefill": "the model reads the prompt; what is cached is not read again",
+    "decode_first_token": "the model makes its first token",
+    "total_generation": "from the first token to the last",
+    "network_out": "the answer's way back",
+    "render": "drawing it here",
+}
+
+_STATUS_WORDS: dict[StatusName, str] = {
+    "connecting": "connecting",
+    "loading": "loading the model",
+    "queued": "queued",
+    "retrieving": "retrieving",
+    "reranking": "reranking",
+    "assembling": "assembling the context",
+    "prefilling": "prefilling",
+    "generating": "generating",
+}
+
+Tone = Literal["quiet", "busy", "good", "warn", "bad"]
+
+OUTCOME_WORDS: dict[Outcome, tuple[str, Tone]] = {
+    "running": ("running", "busy"),
+    "complete": ("complete", "good"),
+    "truncated": ("truncated", "warn"),
+    "cancelled": ("cancelled", "warn"),
+    "interrupted": ("interrupted", "bad"),
+    "failed": ("failed", "bad"),
+}
+
+
+def describe(status: Status) -> str:
+    """What a waiting request waits for: ``Step 2 of 3: reranking``, ``loading the model 45 %``."""
+    words = _STATUS_WORDS[status.status]
+    if status.status == "loading" and status.total:
+        words += f" {100 * status.done / status.total:.0f} %"
+    elif status.status == "prefilling" and status.total:
+        words += f" {status.done:,} of {status.total:,} tokens"
+    elif status.status == "queued" and status.position:
+        words += f", place {status.position}"
+    if status.passages:
+        words += f", {len(status.passages)} found"
+    if status.detail:
+        words += f" ({plain(status.detail)})"
+    return f"Step {status.step} of {status.steps}: {words}" if status.steps else words
