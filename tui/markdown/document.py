@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from rich.segment import Segment
 from textual.strip import Strip
@@ -72,6 +73,7 @@ class Document:
         self._drawn = (width, margin, palette)
         changed = self._blocks_drawn
         first = self._stack.top(min(changed, len(self._stack)))
+        before = [self._stack[line] for line in range(first, self._stack.height)]
         self._stack.cut(changed)
         for source in splitter.settled[changed:]:
             self._push(render(source, splitter.references, width, palette), margin, palette)
@@ -79,7 +81,8 @@ class Document:
         if splitter.open.strip():
             open_text = splitter.open if splitter.in_fence else mend(splitter.open)
             self._push(render(open_text, splitter.references, width, palette, final=False), margin, palette)
-        return first
+        after = (self._stack[line] for line in range(first, self._stack.height))
+        return first + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
 
     def __getitem__(self, line: int) -> Strip:
         return self._stack[line]

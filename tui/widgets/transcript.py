@@ -7,8 +7,9 @@ something to draw.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
@@ -23,7 +24,6 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.timer import Timer
 from textual.widget import Widget
 
 from backends.events import Citation
@@ -126,7 +126,7 @@ class Transcript(ScrollView, can_focus=True):
         self._numbers = count(1)
         self._palette: ChatPalette | None = None
         self._frame_planned = False
-        self._indicator: Timer | None = None
+        self._indicator_planned = False
         self._last_frame = 0.0
         self._moving = False
         self._seen_height = 0
@@ -235,11 +235,18 @@ class Transcript(ScrollView, can_focus=True):
         if self._frame_planned or not self.is_attached or not self.size:
             return
         self._frame_planned = True
-        wait = self._last_frame + 1 / self.fps - monotonic()
-        if wait > 0:
-            self.set_timer(wait, self._frame, name="transcript frame")
+        self._later(self._last_frame + 1 / self.fps - monotonic(), self._frame)
+
+    def _later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Runs `callback` as a message of this widget after `seconds`.
+
+        By the event loop's own timer: Textual's `set_timer` drops a one-shot callback whose time has passed before the
+        timer's task gets to look at the clock, which would be a frame lost.
+        """
+        if seconds <= 0:
+            self.call_later(callback)
         else:
-            self.call_later(self._frame)
+            asyncio.get_running_loop().call_later(seconds, self.call_later, callback)
 
     def _frame(self) -> None:
         self._frame_planned = False
@@ -250,12 +257,12 @@ class Transcript(ScrollView, can_focus=True):
         self._draw()
 
     def _keep_indicator_moving(self) -> None:
-        waiting = self._indicator is None and any(view.waiting is not None for view in self._views)
-        if waiting:
-            self._indicator = self.set_timer(1 / _INDICATOR_FPS, self._move_indicator, name="transcript indicator")
+        if not self._indicator_planned and any(view.waiting is not None for view in self._views):
+            self._indicator_planned = True
+            self._later(1 / _INDICATOR_FPS, self._move_indicator)
 
     def _move_indicator(self) -> None:
-        self._indicator = None
+        self._indicator_planned = False
         for view in self._views:
             if view.waiting is not None:
                 view.tick += 1
