@@ -13,6 +13,8 @@ from textual.widgets import TextArea
 
 from tui.markdown.sanitize import scrub
 
+NEWLINE_KEYS = ("shift+enter", "ctrl+j", "alt+enter")
+
 
 class Composer(TextArea):
     """Enter sends, Shift+Enter and Ctrl+J break the line; Up and Down at the edges walk through what was sent.
@@ -21,8 +23,6 @@ class Composer(TextArea):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Send", show=False, priority=True),
-        Binding("shift+enter,ctrl+j,alt+enter", "newline", "New line", show=False, priority=True),
         Binding("up", "previous", "Previous prompt", show=False),
         Binding("down", "next", "Next prompt", show=False),
         Binding("ctrl+u", "clear_line", "Clear line", show=False),
@@ -129,6 +129,14 @@ class Composer(TextArea):
         self._at = index
         self.text = self._draft if index is None else self._sent[index]
         self.move_cursor(self.document.end)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Enter and its kin, in the order in which keys came: a priority binding would overtake the text before it."""
+        action = {"enter": self.action_submit} | dict.fromkeys(NEWLINE_KEYS, self.action_newline)
+        if event.key in action:
+            event.prevent_default()
+            event.stop()
+            action[event.key]()
 
     async def _on_paste(self, event: events.Paste) -> None:
         """Pasted text goes in as one piece, made safe, its line ends as newlines."""
