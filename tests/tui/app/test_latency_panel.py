@@ -1,0 +1,143 @@
+"""The latency panel's lines, from timelines with known times."""
+
+from __future__ import annotations
+
+import pytest
+
+from backends.config import Budget
+from backends.events import Done, Error, Event, Meta, Status, Token
+from backends.telemetry.stages import Span
+from backends.telemetry.timeline import Timeline
+from tui.widgets.latency_panel import numbers_line, panel_lines, strip_lines
+from tui.widgets.waterfall import axis_end, bar, by_stage, gaps
+
+BUDGET = Budget(500, 5_000)
+TURN: tuple[tuple[float, Event], ...] = (
+    (10, Status("retrieving", 1, 3)),
+    (110, Status("prefilling", 3, 3, total=800, cached=600)),
+    (310, Token("a")),
+    (410, Token("b")),
+    (510, Token("c")),
+    (
+        510,
+        Meta(
+            prompt_tokens=800,
+            cached_tokens=600,
+            draft_tokens=40,
+            accepted_tokens=30,
+            kv_used=803,
+            kv_cells=2048,
+            kv_bytes_per_token=1024,
+        ),
+    ),
+    (520, Done(3, 510)),
+)
+
+
+def timeline(until: float, events: tuple[tuple[float, Event], ...] = TURN) -> Timeline:
+    """The turn as far as it had come `until` ms after Enter."""
+    result = Timeline()
+    for at, event in events:
+        if at <= until:
+            result.add(event, at)
+    return result
+
+
+def panel(until: float, width: int = 40) -> list[str]:
+    return [line.plain.rstrip() for line in panel_lines(timeline(until), until, width, BUDGET)]
+
+
+def row(lines: list[str], name: str) -> str:
+    return next(line for line in lines if line.startswith(name))
+
+
+def test_a_finished_turn() -> None:
+    lines = panel(1000)
+    assert lines[0].split() == ["Latency", "complete"]
+    assert "310 ms" in row(lines, "TTFT")
+    assert "500 ms" in row(lines, "TTFT")  # its budget
+    assert "100 ms  10 tok/s" in row(lines, "TPOT")
+    assert "520 ms" in row(lines, "Total")
+    assert row(lines, "retrieval").endswith("~100 ms")
+    assert row(lines, "prefill").endswith("~200 ms")
+    assert row(lines, "generation").endswith("210 ms")
+    assert row(lines, "unattributed").endswith("10 ms")
+    assert row(lines, "in ") == "in      800 tokens · 75 % cached"
+    assert row(lines, "out") == "out     3 tokens"
+    assert row(lines, "drafts") == "drafts  30 of 40 kept · 75 %"
+    assert row(lines, "KV") == "KV      803 of 2,048 · 0.8 MiB"
+
+
+def test_the_rows_before_the_first_token_add_up_to_the_ttft() -> None:
+    lines = panel(1000)
+    costs = [row(lines, name).rsplit("~", 1)[-1] for name in ("retrieval", "prefill")]
+    costs.append(row(lines, "unattributed").split()[-2] + " ms")
+    assert sum(float(cost.split()[0]) for cost in costs) == 310
+
+
+def test_the_current_stage_grows() -> None:
+    early, late = panel(60), panel(100)
+    assert early[0].split() == ["Latency", "running"]
+    assert row(early, "retrieval").endswith("~50 ms")
+    assert row(late, "retrieval").endswith("~90 ms")
+    assert row(late, "retrieval").count("█") > row(early, "retrieval").count("█")
+    assert not any(line.startswith("prefill") for line in late)
+
+
+def test_a_measured_span_replaces_the_derived_one() -> None:
+    told = (*TURN[:-1], (515.0, Meta(spans=(Span("prefill", 120, 180),))), TURN[-1])
+    lines = [line.plain.rstrip() for line in panel_lines(timeline(1000, told), 1000, 40, BUDGET)]
+    assert row(lines, "prefill").endswith(" 180 ms")
+    assert "~" not in row(lines, "prefill")
+
+
+def test_what_never_came_is_a_dash() -> None:
+    failed = ((10.0, Status("connecting")), (40.0, Error("CONNECT", "nobody listens")))
+    lines = [line.plain for line in panel_lines(timeline(100, failed), 100, 40, BUDGET)]
+    assert lines[0].split() == ["Latency", "failed"]
+    assert row(lines, "TTFT").split()[1] == "–"
+    assert row(lines, "Total").split()[1:3] == ["40", "ms"]
+
+
+@pytest.mark.parametrize("width", [20, 36, 58, 120])
+@pytest.mark.parametrize("until", [0, 5, 60, 400, 1000])
+def test_no_line_is_wider_than_the_panel_at_its_usual_widths(width: int, until: float) -> None:
+    if width >= 36:
+        assert max(len(line) for line in panel(until, width)) <= width
+    assert numbers_line(timeline(until), until, width, BUDGET).cell_len <= width
+    assert strip_lines(timeline(until), until, width, BUDGET)[0].cell_len == width
+
+
+def test_the_strip_names_the_stages_that_have_room() -> None:
+    stages, numbers = (line.plain for line in strip_lines(timeline(1000), 1000, 80, BUDGET))
+    assert stages.split()[-3:] == ["retrieval", "prefill", "generation"]
+    assert numbers.startswith("TTFT 310 ms · 10 tok/s · total 520 ms")
+
+
+def test_the_numbers_line_drops_from_the_end() -> None:
+    assert numbers_line(timeline(1000), 1000, 12, BUDGET).plain == "TTFT 310 ms"
+
+
+def test_bars_are_exact_to_half_a_cell_and_never_invisible() -> None:
+    assert bar([(0, 50)], 100, 10) == "█████     "
+    assert bar([(25, 50)], 100, 10) == "  ▐██     "
+    assert bar([(99.9, 100)], 100, 10) == "         ▐"
+    assert bar([(0, 0)], 100, 10) == "▌         "
+    assert bar([], 100, 10) == " " * 10
+
+
+def test_gaps_are_what_no_stage_before_the_first_token_covers() -> None:
+    spans = [Span("retrieval", 10, 20), Span("prefill", 25, 30), Span("total_generation", 60, 40)]
+    assert gaps(spans, 60) == [(0.0, 10), (55, 60)]
+
+
+def test_stages_are_in_the_order_in_which_they_began() -> None:
+    spans = [Span("prefill", 5, 30), Span("retrieval", 0, 20), Span("prefill", 40, 5)]
+    assert [(stage, len(own)) for stage, own in by_stage(spans)] == [("retrieval", 1), ("prefill", 2)]
+
+
+@pytest.mark.parametrize(
+    ("now", "end"), [(0, 500), (500, 500), (501, 750), (800, 1000), (4001, 5000), (60_000, 75_000)]
+)
+def test_the_axis_ends_at_a_round_time(now: float, end: float) -> None:
+    assert axis_end(now, at_least=500) == pytest.approx(end)
