@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 from rich.segment import Segment
@@ -11,10 +12,24 @@ from textual.strip import Strip
 from tui.markdown.flow import Line, width_of
 from tui.markdown.mend import mend
 from tui.markdown.palette import Palette
-from tui.markdown.render import render
+from tui.markdown.render import OpenFence, render
 from tui.markdown.sanitize import hold, scrub
 from tui.markdown.splitter import Splitter
 from tui.markdown.stack import Stack
+
+Look = tuple[int, int, Palette]
+"""Width, margin and palette of a drawing."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of a drawing: its number, and the row of `height` in the block that holds it."""
+
+    look: Look | None
+    line: int
+    block: int
+    row: int
+    height: int
 
 
 class Document:
@@ -26,8 +41,11 @@ class Document:
         self._held = ""
         self._finished = False
         self._stack = Stack()
-        self._drawn: tuple[int, int, Palette] | None = None
+        self._look: Look | None = None
         self._blocks_drawn = 0
+        self._fence: OpenFence | None = None
+        self._before: list[Strip] = []  # while blocks are drawn: the strips they replace, from line `_before_at` on
+        self._before_at = 0
         self.append(text)
 
     def append(self, text: str) -> None:
@@ -59,8 +77,8 @@ class Document:
         That is `height` when nothing changed.
         """
         splitter = self._splitter
-        fresh = self._drawn != (width, margin, palette)
-        if not fresh and not self._pending and not (self._finished and splitter.open):
+        look = (width, margin, palette)
+        if look == self._look and not self._pending and not (self._finished and splitter.open):
             return self.height
         generation = splitter.generation
         if self._pending:
@@ -68,44 +86,79 @@ class Document:
             self._pending.clear()
         if self._finished:
             splitter.finish()
-        if fresh or splitter.generation != generation:
-            self._blocks_drawn = 0
-        self._drawn = (width, margin, palette)
-        changed = self._blocks_drawn
-        first = self._stack.top(min(changed, len(self._stack)))
-        before = [self._stack[line] for line in range(first, self._stack.height)]
-        self._stack.cut(changed)
-        for source in splitter.settled[changed:]:
-            self._push(render(source, splitter.references, width, palette), margin, palette)
+        if look != self._look or splitter.generation != generation:
+            self._blocks_drawn, self._fence = 0, None
+        self._look = look
+        if self._fence is not None and splitter.fence_start is not None and self._blocks_drawn == len(splitter.settled):
+            return self._draw_fence(self._fence)
+        return self._draw_blocks(width, palette)
+
+    def _draw_blocks(self, width: int, palette: Palette) -> int:
+        splitter = self._splitter
+        first = self._stack.top(min(self._blocks_drawn, len(self._stack)))
+        before = self._before = [self._stack[line] for line in range(first, self._stack.height)]
+        self._before_at = first
+        self._stack.cut(self._blocks_drawn)
+        for source in splitter.settled[self._blocks_drawn :]:
+            self._push(render(source, splitter.references, width, palette))
         self._blocks_drawn = len(splitter.settled)
-        if splitter.open.strip():
-            open_text = splitter.open if splitter.in_fence else mend(splitter.open)
-            self._push(render(open_text, splitter.references, width, palette, final=False), margin, palette)
+        self._fence = None
+        if splitter.fence_start is not None:
+            self._fence = OpenFence(splitter.fence_start, width, palette)
+            self._draw_fence(self._fence)
+        elif splitter.open.strip():
+            self._push(render(mend(splitter.open), splitter.references, width, palette, final=False))
+        self._before = []
         after = (self._stack[line] for line in range(first, self._stack.height))
-        return first + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
+        return first + sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], zip(before, after, strict=False)))
+
+    def _draw_fence(self, fence: OpenFence) -> int:
+        """Draws only what is new of an open fence: its finished lines stay where they are."""
+        if len(self._stack) > self._blocks_drawn:
+            self._stack.cut(len(self._stack) - 1)
+        first = self._stack.height
+        whole, last = fence.read(self._splitter.open)
+        if whole:
+            self._push(whole, gap=len(self._stack) == self._blocks_drawn)
+        self._push(last, gap=len(self._stack) == self._blocks_drawn)
+        return first
 
     def __getitem__(self, line: int) -> Strip:
         return self._stack[line]
 
-    def find(self, line: int) -> tuple[int, int, int]:
-        """The block that holds `line`, the line within it, and the block's height: to find the place again."""
-        index, row = self._stack.find(min(line, max(0, self.height - 1)))
-        return index, row, len(self._stack.piece(index)) if self.height else 0
+    def find(self, line: int) -> Place:
+        """What stands at `line`, to find it again."""
+        if not self.height:
+            return Place(self._look, line, 0, 0, 1)
+        index = min(self._stack.find(min(line, self.height - 1))[0], self._blocks_drawn)
+        top, end = self._span(index)
+        return Place(self._look, line, index, line - top, max(1, end - top))
 
-    def locate(self, block: int, row: int, height: int) -> int:
-        """The line that is now where `find` was: the same row, or as far down where the block was wrapped again."""
-        if block >= len(self._stack):
-            return self.height
-        now = len(self._stack.piece(block))
-        return self._stack.top(block) + (row if now == height else row * now // max(1, height))
+    def locate(self, place: Place) -> int:
+        """The line of `place` now: the same one, or as far down its block where the text was wrapped again."""
+        if place.look == self._look or place.block >= len(self._stack):
+            return min(place.line, self.height)
+        top, end = self._span(place.block)
+        return top + place.row * (end - top) // place.height
 
-    def _push(self, lines: Sequence[Line], margin: int, palette: Palette) -> None:
+    def _span(self, block: int) -> tuple[int, int]:
+        """First line of a block and of what follows it; all that is still open counts as one block."""
+        end = self._stack.top(block + 1) if block < self._blocks_drawn else self._stack.height
+        return self._stack.top(block), end
+
+    def _push(self, lines: Sequence[Line], *, gap: bool = True) -> None:
+        assert self._look is not None
+        _, margin, palette = self._look
         strips = [to_strip(line, margin, palette) for line in lines]
-        if strips and self._stack.height:
+        if gap and strips and self._stack.height:
             strips.insert(0, to_strip([], margin, palette))
+        start = self._stack.height - self._before_at
+        for index, old in enumerate(self._before[start : start + len(strips)]):
+            if old == strips[index]:  # the same strip keeps what Textual has cached in it
+                strips[index] = old
         self._stack.push(strips)
 
 
 def to_strip(line: Line, margin: int, palette: Palette) -> Strip:
     """`line` behind `margin` blanks."""
-    return Strip([Segment(" " * margin, palette.text), *line] if margin else line, margin + width_of(line))
+    return Strip([Segment(" " * margin, palette.text), *line] if margin else line, margin + width_of(line)).simplify()

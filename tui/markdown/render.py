@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 
@@ -29,6 +30,55 @@ def render(source: str, references: References, width: int, palette: Palette, *,
     """
     tokens = parse(source.replace("\t", "    "), references)
     return _Renderer(palette, final).blocks(tokens, width, palette.text)
+
+
+class OpenFence:
+    """A code fence whose end has not come yet, drawn plain and line by line: what is read once is not read again."""
+
+    def __init__(self, start: int, width: int, palette: Palette) -> None:
+        self._width = width
+        self._palette = palette
+        self._start = start
+        self._read = 0
+        self._indent = 0
+
+    def read(self, source: str) -> tuple[list[Line], list[Line]]:
+        """The lines of what `source`, which only ever grows, has completed since the last call; and of the rest."""
+        whole: list[Line] = []
+        if not self._read:
+            opening = source[self._start :].partition("\n")[0]
+            mark = opening.lstrip(" ")
+            self._indent = len(opening) - len(mark)
+            whole.extend(fence_label(fence_language(mark.lstrip("`~")), self._width, self._palette))
+            self._read = self._start + len(opening) + 1
+        body, newline, last = source[self._read :].rpartition("\n")
+        if newline:
+            whole.extend(self._draw(body))
+            self._read += len(body) + 1
+        return whole, self._draw(last) if last else []
+
+    def _draw(self, code: str) -> list[Line]:
+        code = sanitize(code)
+        if self._indent:
+            code = re.sub(rf"^ {{1,{self._indent}}}", "", code, flags=re.MULTILINE)
+        return fence_lines([(code, self._palette.fence)], self._width, self._palette)
+
+
+def fence_language(info: str) -> str:
+    """The language a fence's info string names, "" for none."""
+    words = info.split()
+    return sanitize(words[0]) if words else ""
+
+
+def fence_label(language: str, width: int, palette: Palette) -> list[Line]:
+    """The line that names the language, none without one."""
+    return fence_lines([(language, palette.fence_label)], width, palette)[:1] if language else []
+
+
+def fence_lines(runs: Sequence[Run], width: int, palette: Palette) -> list[Line]:
+    """Code on its ground, one cell of it at either side."""
+    margin = Segment(" ", palette.fence)
+    return [pad([margin, *line], width, palette.fence) for line in fold(runs, width - 2)]
 
 
 class _Renderer:
@@ -77,16 +127,11 @@ class _Renderer:
         return self._inline(inner, width, styles.get(tag, self.palette.heading3))
 
     def _code(self, token: Token, width: int) -> list[Line]:
-        palette = self.palette
-        words = token.info.split()
-        language = sanitize(words[0]) if words else ""
+        language = fence_language(token.info)
         code = sanitize(token.content).removesuffix("\n")
-        runs: list[Run] = code_runs(code, language, palette) if self.final else [(code, palette.fence)]
-        margin = Segment(" ", palette.fence)
-        lines = [[margin, *line] for line in fold(runs, width - 2)]
-        if language:
-            lines.insert(0, [margin, *fold([(language, palette.fence_label)], width - 2)[0]])
-        return [pad(line, width, palette.fence) for line in lines]
+        runs: list[Run] = code_runs(code, language, self.palette) if self.final else [(code, self.palette.fence)]
+        label = fence_label(language, width, self.palette)
+        return [*label, *(fence_lines(runs, width, self.palette) if token.content or not label else [])]
 
     def _quote(self, inner: Sequence[Token], width: int, depth: int) -> list[Line]:
         palette = self.palette

@@ -30,15 +30,15 @@ class Splitter:
         """Link definitions of the settled blocks."""
         self.generation = 0
         """Grows when a settled block defined a link label: blocks before it may read differently."""
-        self.in_fence = False
-        """Whether `open` is one unclosed code fence and nothing else."""
+        self.fence_start: int | None = None
+        """Where in `open` an unclosed code fence begins that is all it holds; None when `open` is anything else."""
         self._fence_end: re.Pattern[str] | None = None
         self._scanned = 0  # within an open fence: no closing line begins before this index
 
     def feed(self, text: str) -> None:
         """Appends `text` and settles what has become safe."""
         self.open += text
-        if not (self.in_fence and self._still_fenced()):
+        if self.fence_start is None or not self._still_fenced():
             self._settle(final=False)
 
     def finish(self) -> None:
@@ -54,7 +54,7 @@ class Splitter:
         return True
 
     def _settle(self, *, final: bool) -> None:
-        self.in_fence = False
+        self.fence_start = None
         if not self.open:
             return
         tokens, known = parse_blocks(_expand(self.open), self.references)
@@ -83,15 +83,16 @@ class Splitter:
                 self.generation += 1
 
     def _watch_fence(self, tops: list[Token], begin: int, lines: list[str]) -> None:
+        """Remembers that only a closing line matters from here on, when the rest is one open fence."""
         rest = [top for top in tops if top.map is not None and top.map[0] >= begin]
-        if not self.open or len(rest) != 1 or rest[0].type != "fence":
+        if not self.open or len(rest) != 1 or rest[0].type != "fence" or rest[0].map is None:
             return
-        first = rest[0].map[0] if rest[0].map else 0
-        if first + 1 >= len(lines):  # the opening line may still grow
-            return
+        first = rest[0].map[0]
+        if first + 1 >= len(lines) or any(line.strip(" \t") for line in lines[begin:first]):
+            return  # the opening line may still grow, or a link definition stands before it
         markup = rest[0].markup
         self._fence_end = re.compile(rf"^ {{0,3}}{re.escape(markup[0])}{{{len(markup)},}}[ \t]*$", re.MULTILINE)
-        self.in_fence = True
+        self.fence_start = sum(len(line) + 1 for line in lines[begin:first])
         self._scanned = self.open.rfind("\n") + 1
 
 

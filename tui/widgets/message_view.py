@@ -11,7 +11,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from backends.events import Citation
-from tui.markdown.document import Document, to_strip
+from tui.markdown.document import Document, Place, to_strip
 from tui.markdown.flow import Line, Run, pad, width_of, wrap
 from tui.markdown.inline import cited
 from tui.markdown.palette import Palette
@@ -154,17 +154,17 @@ class MessageView:
             return strip
         return self._tail[row - body]
 
-    def place(self, row: int) -> tuple[int, int, int]:
+    def place(self, row: int) -> Place | int:
         """What stands at `row`, for `row_of` to find again after a change of width or of what is above it."""
         if row < len(self._head) or self.kind != "assistant":
-            return -1, row, 0
+            return row
         return self.body.find(row - len(self._head))
 
-    def row_of(self, place: tuple[int, int, int]) -> int:
+    def row_of(self, place: Place | int) -> int:
         """The row that shows what `place` named."""
-        if place[0] < 0 or self.kind != "assistant":
-            return min(place[1], max(0, self.height - 1))
-        return len(self._head) + self.body.locate(*place)
+        if isinstance(place, int):
+            return min(place, max(0, self.height - 1))
+        return len(self._head) + self.body.locate(place)
 
     def _draw_head(self, column: int, palette: ChatPalette) -> list[Strip]:
         head = [] if self.first else [Strip([], 0)]

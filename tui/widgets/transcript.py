@@ -27,6 +27,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from backends.events import Citation
+from tui.markdown.document import Place
 from tui.widgets.message_view import ChatPalette, Ending, Kind, MessageView
 
 _INDICATOR_FPS = 4.0
@@ -303,7 +304,7 @@ class Transcript(ScrollView, can_focus=True):
         for at in range(index, len(self._views)):
             self._tops[at + 1] = self._tops[at] + self._views[at].height
 
-    def _settle(self, first_line: int, place: tuple[str, tuple[int, int, int]] | None) -> None:
+    def _settle(self, first_line: int, place: tuple[str, Place | int] | None) -> None:
         """Lets the scroll position fit the new heights, and repaints from `first_line` on."""
         height = self._tops[-1]
         old = self.virtual_size.height
@@ -331,7 +332,7 @@ class Transcript(ScrollView, can_focus=True):
         if start < end:
             self.refresh_lines(start, end - start)
 
-    def _place(self) -> tuple[str, tuple[int, int, int]] | None:
+    def _place(self) -> tuple[str, Place | int] | None:
         """What stands at the top of the screen."""
         line = self.scroll_offset.y
         if not self._views or line >= self._tops[-1]:

@@ -1,0 +1,58 @@
+"""Nothing that a terminal would obey survives."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui.markdown.sanitize import hold, sanitize, scrub
+
+ANY = st.text(alphabet=st.characters() | st.sampled_from("\x1b\x9b\x07\r\n\t\u202e\u2066\u200b\ud800"))
+
+
+@given(ANY)
+def test_no_control_or_hidden_direction_character_is_left(text: str) -> None:
+    clean = sanitize(text)
+    assert all(char == "\n" or unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp") for char in clean)
+    assert not set(clean) & set("\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+    clean.encode()
+
+
+@given(ANY)
+def test_sanitizing_twice_changes_nothing_more(text: str) -> None:
+    assert sanitize(sanitize(text)) == sanitize(text)
+    assert scrub(scrub(text)) == scrub(text)
+
+
+@given(st.lists(ANY))
+def test_pieces_give_the_same_as_the_whole(pieces: list[str]) -> None:
+    held, clean = "", ""
+    for piece in pieces:
+        ready, held = hold(held + piece)
+        clean += scrub(ready)
+    assert clean + scrub(held) == scrub("".join(pieces))
+
+
+@given(st.text(alphabet=st.characters(categories=("L", "N", "P", "S"), exclude_characters="\u2028\u2029")))
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert sanitize(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("a\x1b[31mred", "a␛[31mred"),
+        ("\x9b2J", "‹U+009B›2J"),
+        ("x\r\ny\rz", "x\ny\nz"),
+        ("\tx", "    x"),
+        ("safe\u202egpj", "safe‹U+202E›gpj"),
+        ("\x00\x7f", "␀␡"),
+        ("\ud800", "\ufffd"),
+        ("👩\u200d👧 نمی\u200cخواهم", "👩\u200d👧 نمی\u200cخواهم"),
+    ],
+)
+def test_what_becomes_of_it(text: str, clean: str) -> None:
+    assert sanitize(text) == clean
