@@ -104,8 +104,9 @@ class Engine:
         await self.start()
         loaded_ms = 0.0
         while self.state == "loading":
+            changed = self._changed  # taken before the reader runs, who may take his time
             yield Status("loading", done=self._permille, total=1000)
-            await self._changed.wait()
+            await changed.wait()
             loaded_ms = (time.perf_counter() - arrival) * 1000
         try:
             sequence, steps = await self._submit(request, arrival, loaded_ms)
@@ -162,8 +163,11 @@ class Engine:
             log.exception("loading the model failed")
             self._call(self._fail, BackendError(Code.INTERNAL, f"loading the model failed on a defect: {error!r}"))
         else:
-            if self._steps is not None:
-                self._steps.run()
+            assert self._steps is not None
+            end = self._steps.run()
+            if end.code != Code.SHUTDOWN:
+                self._call(self._fail, end)
+            self._steps.dismiss(end)
             runner.close()
         finally:
             sys.setswitchinterval(switch_interval)

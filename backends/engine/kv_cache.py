@@ -6,6 +6,8 @@ the engine keeps the account itself. Nothing here touches llama.cpp.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from backends.engine.options import KvType
@@ -85,6 +87,15 @@ class KvCells:
         if not 0 <= used <= account.promised:
             raise ValueError(f"slot {slot} fills {used} of {account.promised} promised cells")
         account.used = used
+
+    def check(self, held: Mapping[int, int]) -> None:
+        """Compare the account with itself and with `held`, the tokens that llama.cpp holds by slot.
+
+        Raises AssertionError. For tests, which call it after every step.
+        """
+        assert {slot: account.used for slot, account in self._accounts.items()} == dict(held)
+        assert all(0 <= account.used <= account.promised for account in self._accounts.values())
+        assert 0 <= self.used <= self.promised <= self.total
 
     def release(self, slot: int) -> None:
         """The sequence in `slot` has ended and its cells are empty."""

@@ -21,7 +21,7 @@ from backends.engine.runner import ABORTED, DECODED, Job, Runner
 from backends.engine.scheduler import Active, Candidate, Chunk, admit, plan_step
 from backends.engine.sequence import Mailbox, Sequence, append_joined
 from backends.errors import BackendError, Code
-from backends.events import Done, Event, FinishReason, Meta, Status, Token
+from backends.events import Done, Error, Event, FinishReason, Meta, Status, Token
 from backends.telemetry.stages import Span
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class StepLoop:
         self._publish_batch = publish
         self._changed = threading.Condition()
         # shared, under _changed
+        self._live: dict[int, Sequence] = {}  # everybody who has not been told the end
         self._arrivals: list[Sequence] = []
         self._cancels: list[Sequence] = []
         self._interruptible: frozenset[int] = frozenset()
@@ -61,6 +62,7 @@ class StepLoop:
         with self._changed:
             if self._end is not None:
                 raise self._end
+            self._live[sequence.key] = sequence
             self._arrivals.append(sequence)
             self._changed.notify()
 
@@ -82,28 +84,33 @@ class StepLoop:
 
     # ---- the thread
 
-    def run(self) -> None:
-        """Step until `close`. A defect ends the loop too, and every client is told."""
+    def run(self) -> BackendError:
+        """Step until `close`, or until a defect ends it. Returns why; the caller then has to `dismiss` the clients."""
         try:
             while self._collect():
                 self._step()
         except Exception as error:  # the thread's boundary: nobody above could report it
             log.exception("the engine's step loop failed")
-            self._finish_loop(BackendError(Code.INTERNAL, f"the engine stopped on a defect ({error!r}); see its log"))
-        else:
-            assert self._end is not None
-            self._finish_loop(self._end)
+            with self._changed:
+                self._end = BackendError(Code.INTERNAL, f"the engine stopped on a defect ({error!r}); restart it")
+        assert self._end is not None
+        return self._end
 
-    def _finish_loop(self, end: BackendError) -> None:
+    def check(self) -> None:
+        """Compare the account of cells with what llama.cpp holds. Raises AssertionError. On the loop's thread only."""
+        held = {it.slot: self._runner.positions(it.slot) for it in self._running.values()}
+        free = {slot: self._runner.positions(slot) for slot in self._slots}
+        self._cells.check(held)
+        assert not any(free.values()), f"slots nobody uses hold tokens: {free}"
+        assert {it.slot: it.computed for it in self._running.values()} == held
+
+    def dismiss(self, end: BackendError) -> None:
+        """Tell everybody who is still here why the loop has ended; nobody comes any more."""
         with self._changed:
-            self._end = end
-            left = [*self._running.values(), *self._waiting, *self._arrivals]
-            self._arrivals.clear()
+            left = list(self._live.values())
         for sequence in left:
             self._runner.free_sampler(sequence.sampler)
-            self._post(sequence, end.event())
-        self._running.clear()
-        self._waiting.clear()
+            self._conclude(sequence, end.event())
         self._publish()
 
     def _collect(self) -> bool:
@@ -116,7 +123,6 @@ class StepLoop:
             arrivals, self._arrivals = self._arrivals, []
             cancels, self._cancels = self._cancels, []
             if self._end:
-                self._arrivals = arrivals
                 return False
         for sequence in arrivals:
             self._take_in(sequence)
@@ -130,7 +136,7 @@ class StepLoop:
         candidate = Candidate(sequence.key, sequence.cells)
         startable = not self._waiting and admit([candidate], len(self._slots), self._cells.free)
         if not startable and len(self._waiting) >= self._options.max_queue:
-            self._post(sequence, self._overloaded(f"{len(self._waiting)} requests wait already").event())
+            self._conclude(sequence, self._overloaded(f"{len(self._waiting)} requests wait already").event())
             return
         self._waiting.append(sequence)
         if startable:
@@ -141,13 +147,14 @@ class StepLoop:
             self._release(sequence)
         elif sequence in self._waiting:
             self._waiting.remove(sequence)
+        self._live.pop(sequence.key, None)
 
     def _expire(self) -> None:
         """Refuse who has waited too long; the head of the queue has waited longest."""
         patience = self._options.queue_timeout * 1000
         while self._waiting and self._waiting[0].now() - self._waiting[0].queued_ms > patience:
             sequence = self._waiting.popleft()
-            self._post(sequence, self._overloaded(f"waited {self._options.queue_timeout:g} s for a place").event())
+            self._conclude(sequence, self._overloaded(f"waited {self._options.queue_timeout:g} s for a place").event())
 
     def _overloaded(self, reason: str) -> BackendError:
         advice = f"the engine is busy: {reason}, {len(self._running)} are being answered; try again in a moment"
@@ -244,7 +251,7 @@ class StepLoop:
     def _fail(self, sequence: Sequence, code: int) -> None:
         self._release(sequence)
         message = f"llama.cpp could not compute this request (llama_decode returned {code}); others are not affected"
-        self._post(sequence, BackendError(Code.INTERNAL, message).event())
+        self._conclude(sequence, BackendError(Code.INTERNAL, message).event())
 
     # ---- tokens and endings
 
@@ -288,7 +295,7 @@ class StepLoop:
             spans=(span,),
         )
         self._post(sequence, usage)
-        self._post(sequence, Done(sequence.completion_tokens, now, reason))
+        self._conclude(sequence, Done(sequence.completion_tokens, now, reason))
 
     def _first_meta(self, it: Sequence) -> Meta:
         """What is known when the first token is: the stages that led to it, and the state of the KV cache."""
@@ -319,6 +326,11 @@ class StepLoop:
     def _post(self, sequence: Sequence, event: Event) -> None:
         self._outbox.setdefault(sequence.mailbox, []).append(event)
         self._urgent = True
+
+    def _conclude(self, sequence: Sequence, event: Done | Error) -> None:
+        """The last word to `sequence`."""
+        del self._live[sequence.key]
+        self._post(sequence, event)
 
     def _publish(self) -> None:
         if self._outbox:

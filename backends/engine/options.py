@@ -41,3 +41,7 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     n_threads: _Count = 0
     n_gpu_layers: Annotated[int, msgspec.Meta(ge=-1)] = -1
     flash_attention: Literal["auto", "on", "off"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.n_batch < self.max_streams:
+            raise ValueError(f"n_batch {self.n_batch} is smaller than max_streams {self.max_streams}")

@@ -65,21 +65,24 @@ class Runner:
         self._abort_flag = ctypes.create_string_buffer(2)
         self._abort_callback = abort_callback(c)
         self._vocab_lock = threading.Lock()
-        self._model = self._load_model(options, on_progress)
-        self._vocab: Any = c.llama_model_get_vocab(self._model)
-        self.metadata = self._read_metadata()
+        self._context: Any = None
+        self._model: Any = self._load_model(options, on_progress)
         try:
+            self._vocab: Any = c.llama_model_get_vocab(self._model)
+            self.metadata = self._read_metadata()
             self._n_ctx, token_bytes = self._plan_context(options)
             self._context = self._open_context(options, token_bytes)
+            self._memory = c.llama_get_memory(self._context)
+            self.info = self._describe(options, token_bytes)
+            self._n_vocab = int(c.llama_vocab_n_tokens(self._vocab))
+            self._pieces: dict[int, bytes] = {}
+            self.bos = self._find_bos()
+            self._newline = self._find_newline()
+            self._make_batch(options)
+            self._warm_up()
         except BackendError:
-            c.llama_model_free(self._model)
+            self.close()
             raise
-        self._memory = c.llama_get_memory(self._context)
-        self.info = self._describe(options, token_bytes)
-        self._n_vocab = int(c.llama_vocab_n_tokens(self._vocab))
-        self._pieces: dict[int, bytes] = {}
-        self._make_batch(options)
-        self._warm_up()
 
     # ---- loading
 
@@ -181,7 +184,10 @@ class Runner:
     def _warm_up(self) -> None:
         """Touch all weights once, so that the first prompt does not pay for reading them from the disk."""
         self._c.llama_set_warmup(self._context, True)
-        self.decode([Job(0, 0, [max(0, self._c.llama_vocab_bos(self._vocab))], False)])
+        if code := self.decode([Job(0, 0, [max(0, self._c.llama_vocab_bos(self._vocab))], True)]):
+            raise _load_error(
+                self.info.path, f"it cannot compute a token (llama_decode returned {code}, {complaint()})"
+            )
         self._c.llama_memory_clear(self._memory, True)
         self._c.llama_set_warmup(self._context, False)
 
@@ -192,8 +198,7 @@ class Runner:
         """The Jinja source that the GGUF carries."""
         return self.metadata.get("tokenizer.chat_template") or None
 
-    @property
-    def bos(self) -> int | None:
+    def _find_bos(self) -> int | None:
         """The token that every prompt has to begin with, if the vocabulary wants one."""
         return int(self._c.llama_vocab_bos(self._vocab)) if self._c.llama_vocab_get_add_bos(self._vocab) else None
 
@@ -203,19 +208,36 @@ class Runner:
         bos, eos = (self._c.llama_vocab_get_text(self._vocab, token) if token >= 0 else b"" for token in ids)
         return bos.decode("utf-8", "replace"), eos.decode("utf-8", "replace")
 
-    def tokenize(self, text: str, special: bool) -> list[int]:
-        """Token ids of `text`; control tokens are recognised only if `special`. From any thread."""
+    def tokenize(self, text: str, special: bool, inner: bool = False) -> list[int]:
+        """Token ids of `text`; control tokens are recognised only if `special`. From any thread.
+
+        `inner`: the text goes on after other text. SentencePiece vocabularies put a space before whatever is tokenized;
+        an inner text is tokenized behind a newline, which takes that space, and is then taken off.
+        """
+        if inner and self._newline:
+            tokens = self._tokenize("\n" + text, special)
+            if tokens[: len(self._newline)] == self._newline:
+                return tokens[len(self._newline) :]
+        return self._tokenize(text, special)
+
+    def _tokenize(self, text: str, special: bool) -> list[int]:
         raw = text.encode("utf-8", "replace")
         size = len(raw) + 8
         with self._vocab_lock:
             if not self._model:
-                raise BackendError(Code.SHUTDOWN, "the engine is closing")
+                raise BackendError(Code.SHUTDOWN, "the engine is closing", retryable=True)
             while True:
                 ids = (ctypes.c_int32 * size)()
                 count = int(self._c.llama_tokenize(self._vocab, raw, len(raw), ids, size, False, special))
                 if count >= 0:
                     return ids[:count]
                 size = -count
+
+    def _find_newline(self) -> list[int]:
+        """The tokens of a newline with the space that SentencePiece adds; empty where none is added."""
+        if self._c.llama_vocab_type(self._vocab) != self._c.LLAMA_VOCAB_TYPE_SPM:
+            return []
+        return [] if self.metadata.get("tokenizer.ggml.add_space_prefix") == "false" else self._tokenize("\n", False)
 
     def piece(self, token: int) -> bytes:
         """The bytes that `token` stands for; none for control tokens."""
@@ -259,7 +281,7 @@ class Runner:
         self._batch.n_tokens = at
         return int(self._c.llama_decode(self._context, self._batch))
 
-    def make_sampler(self, draw: Draw) -> int | None:
+    def make_sampler(self, draw: Draw) -> Any:
         """llama.cpp's sampler chain for `draw`, None for greedy. Give it back with `free_sampler`."""
         if draw.greedy:
             return None
@@ -273,14 +295,14 @@ class Runner:
             c.llama_sampler_chain_add(chain, c.llama_sampler_init_min_p(draw.min_p, 1))
         c.llama_sampler_chain_add(chain, c.llama_sampler_init_temp(draw.temperature))
         c.llama_sampler_chain_add(chain, c.llama_sampler_init_dist(draw.seed))
-        return int(chain)
+        return chain
 
-    def free_sampler(self, sampler: int | None) -> None:
+    def free_sampler(self, sampler: Any) -> None:
         """Release what `make_sampler` made."""
         if sampler is not None:
             self._c.llama_sampler_free(sampler)
 
-    def sample(self, row: int, sampler: int | None) -> int:
+    def sample(self, row: int, sampler: Any) -> int:
         """Draw from the `row`-th output of the last `decode`, in the order of its jobs."""
         if sampler is not None:
             return int(self._c.llama_sampler_sample(sampler, self._context, self._outputs[row]))
@@ -312,7 +334,8 @@ class Runner:
         with self._vocab_lock:
             if self._model:
                 self._logits = None
-                self._c.llama_free(self._context)
+                if self._context:
+                    self._c.llama_free(self._context)
                 self._c.llama_model_free(self._model)
                 self._model = None
 

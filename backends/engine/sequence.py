@@ -69,7 +69,7 @@ class Sequence:
         self.slot = -1
         self.computed = 0
         self.cached = 0
-        self.sampler: int | None = None
+        self.sampler: Any = None  # llama.cpp's, made by the runner; None while it waits, and for greedy
         self.queued_ms = self.now()
         self.position = 0  # in the queue, as last told to the client
         self.started_ms: float | None = None

@@ -21,6 +21,8 @@ from typing import Any
 
 import jinja2
 import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
 import msgspec
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -35,7 +37,9 @@ CHATML = (
 
 MAX_SOURCE = 1 << 20
 MAX_RENDERED = 1 << 22
-"""Characters that a template's source, and what it renders besides the contents, may have."""
+MAX_RANGE = 100_000
+"""Characters of a template's source, characters that it may render besides the contents, and the turns of all its
+loops over numbers together."""
 
 _FRAME = "\x1c"  # counts as white space for str.strip, and nobody types it
 
@@ -88,12 +92,21 @@ class ChatTemplate:
     def _render(self, turns: list[dict[str, str]]) -> str:
         parts, length = [], 0
         try:
-            for part in self._template.generate(messages=turns, add_generation_prompt=True, **self._tokens):
+            variables = {"messages": turns, "add_generation_prompt": True, "range": _BoundedRange(), **self._tokens}
+            for part in self._template.generate(variables):
                 parts.append(part)
                 length += len(part)
                 if length > MAX_RENDERED:
                     raise _refused(f"it writes more than {MAX_RENDERED:,} characters")
-        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+        except (
+            jinja2.TemplateError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+            TypeError,
+            ValueError,
+            RecursionError,
+        ) as error:
             raise _refused(str(error)) from None
         return "".join(parts)
 
@@ -125,9 +138,30 @@ class _Contents:
         return [piece for piece in pieces if piece.text]
 
 
-def tokenize(pieces: Sequence[Piece], tokenize_text: Callable[[str, bool], list[int]], bos: int | None) -> list[int]:
-    """The prompt's token ids. `tokenize_text(text, parse_special)`; `bos`: the token to begin with, if there is one."""
-    tokens = [token for piece in pieces for token in tokenize_text(piece.text, piece.special)]
+class _BoundedRange:
+    """Python's `range` for one rendering, which can be used up."""
+
+    def __init__(self) -> None:
+        self._left = MAX_RANGE
+
+    def __call__(self, *arguments: int) -> range:
+        numbers = range(*arguments)
+        self._left -= len(numbers) + 1
+        if self._left < 0:
+            raise OverflowError(f"it loops over more than {MAX_RANGE:,} numbers")
+        return numbers
+
+
+def tokenize(
+    pieces: Sequence[Piece], tokenize_text: Callable[[str, bool, bool], list[int]], bos: int | None
+) -> list[int]:
+    """The prompt's token ids. `bos`: the token to begin with, if there has to be one.
+
+    `tokenize_text(text, parse_special, inner)`; `inner`: the text goes on after other text.
+    """
+    tokens: list[int] = []
+    for index, piece in enumerate(pieces):
+        tokens += tokenize_text(piece.text, piece.special, index > 0)
     return tokens if bos is None or tokens[:1] == [bos] else [bos, *tokens]
 
 
@@ -135,10 +169,20 @@ def _refused(reason: str) -> BackendError:
     return BackendError(Code.BAD_REQUEST, f"the model's chat template cannot take these messages: {reason}")
 
 
+class _Generation(jinja2.ext.Extension):
+    """``{% generation %}...{% endgeneration %}`` marks the assistant's text for training; here it is just its body."""
+
+    tags = {"generation"}  # noqa: RUF012  as the base class declares it
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 def _environment() -> ImmutableSandboxedEnvironment:
     """The environment that chat templates are written for, that of Hugging Face's ``apply_chat_template``."""
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols], autoescape=False
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _Generation], autoescape=False
     )
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
