@@ -12,7 +12,8 @@ The routes are plain ASGI: Starlette routes, and nothing of it stands in a token
 from __future__ import annotations
 
 import time
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -28,15 +29,6 @@ from backends.serve.requests import MAX_BODY, Disconnected, Refusal, read_chat
 from backends.serve.streams import Stream, Streams
 
 
-@runtime_checkable
-class Readiness(Protocol):
-    """What a backend that needs time to start offers beside `Backend`."""
-
-    def ready(self) -> bool:
-        """True when a request would be worked on at once."""
-        ...
-
-
 def create_app(
     backend: Backend,
     *,
@@ -44,14 +36,16 @@ def create_app(
     hosts: frozenset[str] = frozenset(),
     ping_interval: float = 10.0,
     max_body: int = MAX_BODY,
+    ready: Callable[[], bool] | None = None,
 ) -> Starlette:
     """The ASGI app that answers with `backend`, which stays the caller's to close.
 
     `token`: what clients must bring as a Bearer token. `hosts`: names that clients may use for this server, beside
     localhost and IP addresses. `ping_interval`: seconds of silence after which a comment goes out. `max_body`: bytes.
+    `ready` tells whether a request would be worked on at once; without it the backend is taken to be ready.
     `app.state.streams` is the `Streams` that run.
     """
-    service = _Service(backend, ping_interval, max_body)
+    service = _Service(backend, ping_interval, max_body, ready)
     app = Starlette(
         routes=[
             Route("/v1/chat", _Endpoint(service.chat), methods=["POST"]),
@@ -86,8 +80,9 @@ class _Endpoint:
 
 
 class _Service:
-    def __init__(self, backend: Backend, ping_interval: float, max_body: int) -> None:
+    def __init__(self, backend: Backend, ping_interval: float, max_body: int, ready: Callable[[], bool] | None) -> None:
         self.streams = Streams()
+        self._ready = ready
         self._backend = backend
         self._ping_interval = ping_interval
         self._max_body = max_body
@@ -113,5 +108,5 @@ class _Service:
         await reply(send, 200, {"status": "ok"})
 
     async def readiness(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ready = not self.streams.draining and (not isinstance(self._backend, Readiness) or self._backend.ready())
+        ready = not self.streams.draining and (self._ready is None or self._ready())
         await reply(send, 200 if ready else 503, {"status": "ready" if ready else "not ready"})
