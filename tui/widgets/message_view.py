@@ -81,6 +81,7 @@ class MessageView:
     _tail: list[Strip] = field(default_factory=list)
     _drawn: tuple[int, ChatPalette] | None = None
     _stale: bool = True
+    _cursor: int | None = None  # the line that the cursor was drawn on
 
     @property
     def source(self) -> str:
@@ -138,6 +139,10 @@ class MessageView:
         changed = 0
         if not fresh and head == self._head:
             changed = len(head) + (body_change if self.kind == "assistant" else 0)
+        cursor = len(head) + self.body.height - 1 if self.streaming else None
+        if self._cursor is not None and self._cursor != cursor:
+            changed = min(changed, self._cursor)  # it left this line, which may be the same otherwise
+        self._cursor = cursor
         self._head, self._middle, self._tail = head, middle, tail
         return changed
 
