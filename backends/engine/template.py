@@ -3,8 +3,9 @@
 A GGUF carries its chat template as Jinja source. It is rendered in Jinja's immutable sandbox with unguessable sentinels
 in place of the message contents; the result is split at the sentinels, so that every piece is either the template's
 text, in which control tokens are meant, or somebody's text, in which they are only letters. Joined, the pieces are what
-the template would have rendered; tokenized apart, they differ from the whole at most where a BPE merge would have
-reached over the border between template and content.
+the template would have rendered; tokenized apart, they differ from the whole at most where a merge would have reached
+over the border between template and content. Vocabularies merge a space with the word behind it, so spaces at the end
+of the template's text go to the content that follows; what remains are contents that begin with white space.
 
 What a template does to a content beyond `trim` (cutting it at ``</think>``, say) is not applied: it sees the sentinel.
 The sentinel is framed by a white space of its own, which tells whether the template trimmed that side.
@@ -86,8 +87,7 @@ class ChatTemplate:
                 text = self._render(turns[1:])
             except TemplateRefusal as again:
                 raise _refused(str(again)) from None
-        pieces = contents.reveal(text)
-        return [*pieces, Piece(continue_from, False)] if continue_from else pieces
+        return _lend_spaces([*contents.reveal(text), Piece(continue_from, False)])
 
     def _render(self, turns: list[dict[str, str]]) -> str:
         parts, length = [], 0
@@ -126,7 +126,7 @@ class _Contents:
         return f"{_FRAME}{self._nonce}.{len(self._texts) - 1}.{_FRAME}"
 
     def reveal(self, rendered: str) -> list[Piece]:
-        """The pieces of `rendered`, contents in place, empty ones left out."""
+        """The pieces of `rendered`, contents in place."""
         pieces, at = [], 0
         for match in re.finditer(rf"({_FRAME}?){self._nonce}\.(\d+)\.({_FRAME}?)", rendered):
             content = self._texts[int(match[2])]
@@ -134,8 +134,23 @@ class _Contents:
             content = content if match[3] else content.rstrip()
             pieces += [Piece(rendered[at : match.start()], True), Piece(content, False)]
             at = match.end()
-        pieces.append(Piece(rendered[at:], True))
-        return [piece for piece in pieces if piece.text]
+        return [*pieces, Piece(rendered[at:], True)]
+
+
+def _lend_spaces(pieces: Sequence[Piece]) -> list[Piece]:
+    """Move spaces at the end of the template's pieces to the contents behind them; leave empty pieces out."""
+    moved: list[Piece] = []
+    for piece in pieces:
+        if not piece.text:
+            continue
+        if moved and moved[-1].special and not piece.special:
+            before = moved.pop().text
+            kept = before.rstrip(" ")
+            if kept:
+                moved.append(Piece(kept, True))
+            piece = Piece(before[len(kept) :] + piece.text, False)
+        moved.append(piece)
+    return moved
 
 
 class _BoundedRange:

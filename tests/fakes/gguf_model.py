@@ -7,7 +7,8 @@ What it is: byte-level BPE (``gpt2``, pre-tokenizer ``smollm``) over the 256 byt
 tokens, ChatML template; F32 weights, so that greedy token ids are the same however requests are batched or chunked (KV
 in f32 and flash attention off). Deterministic in `seed`. The rows of the output matrix that belong to control tokens
 and to bytes outside printable ASCII are zero, so answers are plain ASCII and never end on their own: only a limit, a
-stop string or a cancel ends them, unless `end_gain` lets the end-of-turn token win now and then.
+stop string or a cancel ends them, unless `end_gain` lets the end-of-turn token win now and then. `sentencepiece` takes
+a Llama-2-like vocabulary instead, which begins prompts with a BOS token and puts a space before texts.
 
 The format is GGUF version 3, as in ggml's ``docs/gguf.md``.
 """
@@ -26,7 +27,8 @@ CHATML = (
 )
 WORDS = ["the", " the", " plan", " invoice", " pause", " annual", " refund", "user", "assistant", "system", "\n\n"]
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-NORMAL, CONTROL = 1, 3
+NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
+SPACE = "▁"  # stands for a space in a SentencePiece vocabulary
 _ALIGNMENT = 32
 _TYPES = {"u32": 4, "f32": 6, "bool": 7, "str": 8}
 
@@ -54,9 +56,23 @@ def vocabulary() -> tuple[list[str], list[int], list[str]]:
     return tokens, types, merges
 
 
+def sentencepiece_vocabulary() -> tuple[list[str], list[int], list[float]]:
+    """Tokens, their types and scores of a Llama-2-like vocabulary: bytes, printable characters, the words."""
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    types = [UNKNOWN, CONTROL, CONTROL] + [BYTE] * 256
+    pieces = dict.fromkeys([SPACE, *map(chr, range(33, 127))])
+    for word in WORDS:
+        spelled = word.replace(" ", SPACE).strip("\n")
+        pieces |= dict.fromkeys(spelled[:end] for end in range(2, len(spelled) + 1))
+    tokens += pieces
+    types += [NORMAL] * len(pieces)
+    return tokens, types, [0.0] * 259 + [-float(index) for index in range(len(pieces))]
+
+
 def write_model(
     path: Path,
     *,
+    sentencepiece: bool = False,
     layers: int = 3,
     width: int = 64,
     heads: int = 4,
@@ -69,7 +85,7 @@ def write_model(
     metadata: dict[str, tuple[str, Any]] | None = None,
 ) -> Path:
     """Write the model to `path` and return it. `metadata`: further keys, as ``{"key": ("str", value)}`` (`_TYPES`)."""
-    tokens, types, merges = vocabulary()
+    tokens, text_fields = _sentencepiece_fields() if sentencepiece else _bpe_fields()
     fields: dict[str, tuple[str, Any]] = {
         "general.architecture": ("str", "llama"),
         "general.name": ("str", name),
@@ -82,6 +98,19 @@ def write_model(
         "llama.attention.layer_norm_rms_epsilon": ("f32", 1e-5),
         "llama.rope.dimension_count": ("u32", width // heads),
         "llama.vocab_size": ("u32", len(tokens)),
+    }
+    fields |= text_fields
+    if template is not None:
+        fields["tokenizer.chat_template"] = ("str", template)
+    fields |= metadata or {}
+    tensors = _tensors(tokens, layers, width, heads, kv_heads, np.random.default_rng(seed), end_gain)
+    path.write_bytes(_encode(fields, tensors))
+    return path
+
+
+def _bpe_fields() -> tuple[list[str], dict[str, tuple[str, Any]]]:
+    tokens, types, merges = vocabulary()
+    return tokens, {
         "tokenizer.ggml.model": ("str", "gpt2"),
         "tokenizer.ggml.pre": ("str", "smollm"),
         "tokenizer.ggml.tokens": ("str[]", tokens),
@@ -92,12 +121,20 @@ def write_model(
         "tokenizer.ggml.eot_token_id": ("u32", 2),
         "tokenizer.ggml.add_bos_token": ("bool", False),
     }
-    if template is not None:
-        fields["tokenizer.chat_template"] = ("str", template)
-    fields |= metadata or {}
-    tensors = _tensors(tokens, layers, width, heads, kv_heads, np.random.default_rng(seed), end_gain)
-    path.write_bytes(_encode(fields, tensors))
-    return path
+
+
+def _sentencepiece_fields() -> tuple[list[str], dict[str, tuple[str, Any]]]:
+    tokens, types, scores = sentencepiece_vocabulary()
+    return tokens, {
+        "tokenizer.ggml.model": ("str", "llama"),
+        "tokenizer.ggml.tokens": ("str[]", tokens),
+        "tokenizer.ggml.token_type": ("i32[]", types),
+        "tokenizer.ggml.scores": ("f32[]", scores),
+        "tokenizer.ggml.unknown_token_id": ("u32", 0),
+        "tokenizer.ggml.bos_token_id": ("u32", 1),
+        "tokenizer.ggml.eos_token_id": ("u32", 2),
+        "tokenizer.ggml.add_bos_token": ("bool", True),
+    }
 
 
 def _tensors(
@@ -124,11 +161,11 @@ def _tensors(
             block + "ffn_down.weight": matrix(width, 2 * width),
         }
     output = matrix(len(tokens), width, 6.0)
-    printable = {chr(code) for code in range(33, 127)} | {"Ġ"}
+    printable = {chr(code) for code in range(33, 127)} | {"Ġ", SPACE}
     for index, token in enumerate(tokens):
-        if index < len(SPECIALS) or not set(token) <= printable:
+        if index < len(SPECIALS) or token.startswith("<0x") or not set(token) <= printable:
             output[index] = 0.0
-    output[SPECIALS.index("<|im_end|>")] = end_gain * matrix(1, width, 6.0)[0]
+    output[2] = end_gain * matrix(1, width, 6.0)[0]  # the end of a turn, in both vocabularies
     return tensors | {"output_norm.weight": np.ones(width, np.float32), "output.weight": output}
 
 
@@ -155,6 +192,8 @@ def _value(kind: str, value: Any) -> bytes:
             return struct.pack("<I", 8) + _string(value)
         case "str[]":
             return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(_string(item) for item in value)
+        case "f32[]":
+            return struct.pack(f"<IIQ{len(value)}f", 9, 6, len(value), *value)
         case "i32[]":
             return struct.pack(f"<IIQ{len(value)}i", 9, 5, len(value), *value)
         case _:
