@@ -90,6 +90,5 @@ def test_the_shown_ttft_is_what_passed_outside_and_the_account_adds_up(
         bill = account(timeline.spans(ttft), ttft)
         parts = dict(bill.parts)
         assert sum(parts.values()) + bill.unattributed == pytest.approx(ttft)
-        print(timeline.spans(ttft), bill, passed, shown)
         assert all(parts[stage] >= STAGES[stage] - 1 for stage in STAGES)
     assert min(account(each.spans(1e9), each.first_token_ms or 0).unattributed for each in timelines) <= CLOSE_MS
