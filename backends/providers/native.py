@@ -18,7 +18,7 @@ from backends.events import Done, Error, Event, Meta, Reasoning, Status, Token, 
 from backends.providers import ProviderOptions, Site
 from backends.sse.address import parse_address
 from backends.sse.credentials import read_key
-from backends.sse.placement import place, round_trip
+from backends.sse.placement import arrival, place
 from backends.sse.timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class _Reader:
     def __init__(self, stream: EventStream, where: str) -> None:
         self._stream = stream
         self._where = where
-        self._trip: float | None = None
+        self._arrived: float | None = None
 
     def read(self, name: str, data: str) -> Event | None:
         """One frame; None when this version does not know its event. Raises BackendError when it is malformed."""
@@ -175,8 +175,8 @@ class _Reader:
         )
 
     def _placed(self, meta: Meta) -> Meta:
-        received = self._stream.now()
+        received, timing = self._stream.now(), self._stream.timing
         if meta.latency is not None:
-            trip = round_trip(self._stream.timing, received, meta.latency)
-            self._trip = trip if self._trip is None else min(trip, self._trip)
-        return place(meta, self._stream.timing, received, self._trip or 0.0)
+            arrived = arrival(timing, received, meta.latency)
+            self._arrived = arrived if self._arrived is None else min(arrived, self._arrived)
+        return place(meta, timing, received, timing.send_end if self._arrived is None else self._arrived)

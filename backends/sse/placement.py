@@ -2,9 +2,9 @@
 
 Only durations and offsets cross the wire, and a one-way time cannot be measured. What can be: at `received` the client
 gets an event that the server sent `latency` after the request had reached it. What the client waited beyond that is the
-network's round trip, put as a whole before the server's work, so that sending + network + the server's stages add up
-to what the client waited, exactly. Of several measurements the shortest round trip is the truest: whatever delays an
-event on its way only adds.
+network's round trip, put as a whole before the server's work, so that network + the server's stages add up to what the
+client waited, exactly. Of several measurements the earliest arrival is the truest: whatever delays an event on its way
+only adds. When the sending seemed to end does not bound it: a busy client notes that late.
 """
 
 from __future__ import annotations
@@ -39,18 +39,19 @@ class Timing(msgspec.Struct):
         return Span("network_in", self.send_start, self.send_end - self.send_start, "client")
 
 
-def round_trip(timing: Timing, received: float, latency: float) -> float:
-    """Milliseconds of the network's round trip in an event sent at `latency` there and received at `received` here."""
-    return max(0.0, received - timing.send_end - latency)
+def arrival(timing: Timing, received: float, latency: float) -> float:
+    """When the request reached the server, the whole round trip taken as the way there, in the client's milliseconds:
+    `latency` before the event that was `received`."""
+    return max(timing.send_start, received - latency)
 
 
-def place(meta: Meta, timing: Timing, received: float, trip: float) -> Meta:
-    """A server's `meta` as the client reports it: the client's own stages first, the server's shifted behind `trip`.
+def place(meta: Meta, timing: Timing, received: float, arrived: float) -> Meta:
+    """A server's `meta` as the client reports it: the client's own stages first, the server's shifted to `arrived`.
 
-    `trip`: the shortest `round_trip` so far. `latency` becomes the client's.
+    `arrived`: the earliest `arrival` so far. `latency` becomes the client's.
     """
-    network = Span("network_in", timing.send_start, timing.send_end - timing.send_start + trip, "derived")
-    shifted = tuple(_relayed(span).shifted(timing.send_end + trip) for span in meta.spans)
+    network = Span("network_in", timing.send_start, arrived - timing.send_start, "derived")
+    shifted = tuple(_relayed(span).shifted(arrived) for span in meta.spans)
     spans = (*timing.connect_span(), network, *shifted)
     return msgspec.structs.replace(meta, latency=received, spans=spans)
 
