@@ -79,7 +79,7 @@ def _spans(text: str, width: int) -> list[tuple[int, int]]:
     start = end = 0  # the line so far is text[start:end], `used` cells with its blanks
     used = 0
     for left, bare, right, cells, blanks in _words(text):
-        if used and used + cells > width:
+        if end > start and used + cells > width:
             spans.append((start, end))
             start, used = left, 0
         if cells > width:

@@ -55,7 +55,7 @@ class OpenFence:
         if newline:
             whole.extend(self._draw(body))
             self._read += len(body) + 1
-        return whole, self._draw(last) if last else []
+        return whole, self._draw(last) if last.strip(" \t") else []
 
     def _draw(self, code: str) -> list[Line]:
         code = sanitize(code)

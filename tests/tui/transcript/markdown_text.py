@@ -14,10 +14,14 @@ PLAIN = Palette(**{role: Style(color=f"color({index})") for index, role in enume
 _LINES = (
     "", "", "", " ", "# Title", "#", "## Two ##", "text", "more *text* here", "**bold** and `code`", "**open", "`open",
     "- item", "- ", "* other", "  - nested", "    deep", "1. one", "2. two", "10) ten", "- [ ] task", "- [x] done",
-    "> quote", ">", "> - in quote", "lazy", "---", "===", "***", "```", "```python", "~~~", "````", "  ```", "def f(): pass",
-    "| a | b |", "|---|--:|", "| 1 | 2 |", "a | b", "-|-", "[ref]: http://x.org", "[ref]: http://y.org 'title'", "[ref]",
+    "> quote", ">", "> - in quote", "lazy", "---", "===", "***", "```", "```python", "~~~", "````", "  ```",
+    "def f(): pass",
+    "| a | b |", "|---|--:|", "| 1 | 2 |", "a | b", "-|-", "[ref]: http://x.org", "[ref]: http://y.org 'title'",
+    "[ref]",
     "[foo]: /u \"tit", "le\"", "[foo]", "[foo]:", "see [S1] and [S1, S2]", "<div>", "</div>", "<!-- c", "-->", "\tcode",
-    "    indented", "a  ", "b\\", "https://x.org/a_b.", "![i](u)", "[l](http://x.org)", "[l](javascript:x)", "你好，世界", "&amp; &#27; &#x202e;",
+    "    indented", "a  ", "b\\", "https://x.org/a_b.", "![i](u)",
+    "[l](http://x.org)", "[l](javascript:x)", "你好，世界",
+    "&amp; &#27; &#x202e;",
     "$a_1 * b_2$", "~~gone~~",
 )  # fmt: skip
 

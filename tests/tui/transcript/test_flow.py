@@ -10,7 +10,8 @@ from rich.style import Style
 from tui.markdown.flow import Line, Run, fold, wrap
 
 STYLES = [Style(), Style(bold=True), Style(color="red")]
-TEXT = st.text(alphabet=st.sampled_from("ab c  é\u0301你好、👩\u200d👧🇩🇪-\n"))
+UNITS = [*"ab c  -\n你好、", "é", "e\u0301", "👩\u200d👧", "🇩🇪", "✔\ufe0f"]
+TEXT = st.lists(st.sampled_from(UNITS)).map("".join)
 RUNS = st.lists(st.tuples(TEXT, st.sampled_from(STYLES)))
 
 
