@@ -1,12 +1,14 @@
 """An HTTP/1.1 server on a real socket that says exactly what a script tells it, faults included.
 
 Connection by connection it reads requests and plays a script of raw steps: bytes go out as they are, a `Hold` stops,
-`CUT` resets the connection. What real servers do wrong on the wire can be said here byte by byte.
+a number waits that many seconds, `CUT` resets the connection. What real servers do wrong on the wire can be said here
+byte by byte.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,7 +27,7 @@ class Fault(Enum):
 
 CUT, CLOSE = Fault.CUT, Fault.CLOSE
 
-Step = bytes | Hold | Fault
+Step = bytes | float | Hold | Fault
 Script = Sequence[Step]
 
 
@@ -52,7 +54,9 @@ class Server:
 
 
 @asynccontextmanager
-async def http_server(answer: Callable[[Request], Script], uds: Path | None = None) -> AsyncIterator[Server]:
+async def http_server(
+    answer: Callable[[Request], Script], uds: Path | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Server]:
     """Listen on 127.0.0.1, any free port, or on `uds`; `answer` gives the script for each request."""
     running: set[asyncio.Task[None]] = set()
 
@@ -75,8 +79,8 @@ async def http_server(answer: Callable[[Request], Script], uds: Path | None = No
         listener: asyncio.Server = await asyncio.start_unix_server(connected, uds)
         url = f"unix:{uds}"
     else:
-        listener = await asyncio.start_server(connected, "127.0.0.1", 0)
-        url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     server = Server(url, answer)
     try:
         yield server
@@ -113,12 +117,14 @@ async def _play(script: Script, writer: asyncio.StreamWriter) -> bool:
     for step in script:
         if isinstance(step, Hold):
             await step.wait()
+        elif isinstance(step, float):
+            await asyncio.sleep(step)
         elif step is CUT:
             writer.transport.abort()
             return False
         elif step is CLOSE:
             return False
-        else:
+        elif isinstance(step, bytes):
             writer.write(step)
             await writer.drain()
             await asyncio.sleep(0)
