@@ -1,0 +1,148 @@
+"""The engine's child process: ``python -m backends.serve.child``, started by `backends.local`, never by hand.
+
+Standard input gives a `Start`, standard output takes one `Handshake`, standard error is the log. It answers before its
+model has loaded, and ends after its last lease, on SIGTERM, or when nobody takes its handshake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from backends.backend import Backend
+from backends.engine import Engine
+from backends.errors import BackendError
+from backends.local.runtime_folder import RuntimeFolder
+from backends.local.spec import Endpoint, Handshake, Spec, Start
+from backends.serve.lease import Leases
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+log = logging.getLogger(__name__)
+
+_LAST_WORDS_S = 1.0
+
+
+def main() -> int:
+    """Serve what standard input asks for. Returns the exit code."""
+    handshake = os.dup(1)
+    os.dup2(2, 1)  # whatever a library prints belongs into the log
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    start = msgspec.json.decode(sys.stdin.buffer.read(), type=Start)
+    try:
+        asyncio.run(_serve(start, handshake))
+    except BackendError as error:
+        log.error("%s", error)
+        _tell(handshake, Handshake(error=error.event()))
+        return 1
+    return 0
+
+
+async def _serve(start: Start, handshake: int) -> None:
+    """Load, answer and hold out until the leases are over. Raises BackendError when no address can be had."""
+    from backends.serve.app import create_app
+
+    engine = Engine(start.spec.engine)
+    await engine.start()
+    backend = _with_documents(engine, start.spec)
+    leases = Leases(start.grace, start.first_lease)
+    token = secrets.token_urlsafe(32)
+    app = create_app(backend, token=token)
+    app.router.routes.append(leases.route)
+    folder = RuntimeFolder(Path(start.folder))
+    async with _listening(app, start, folder) as (url, uds):
+        endpoint = Endpoint(os.getpid(), url, uds, token)
+        folder.publish(start.key, endpoint)
+        try:
+            if _tell(handshake, Handshake(endpoint)):
+                await _hold_out(engine, leases, lambda: folder.hide(start.key, endpoint))
+        finally:
+            folder.forget(start.key, endpoint)
+            leases.end()
+            await backend.aclose()
+    log.info("ended")
+
+
+async def _hold_out(engine: Engine, leases: Leases, hide: Callable[[], None]) -> None:
+    """Wait for the end of the leases, or for SIGTERM."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, leases.end)
+    leases.start()
+    async with asyncio.TaskGroup() as group:
+        loading = group.create_task(_hide_on_failure(engine, hide))
+        await leases.over.wait()
+        loading.cancel()
+
+
+async def _hide_on_failure(engine: Engine, hide: Callable[[], None]) -> None:
+    """A child whose model cannot be loaded tells so those it has; whoever comes later starts another."""
+    try:
+        info = await engine.ready()
+    except BackendError as error:
+        log.error("%s", error)
+        hide()
+    else:
+        log.info("ready: %s", info)
+
+
+def _with_documents(engine: Engine, spec: Spec) -> Backend:
+    """`engine`, with the documents around it, if any; tokens are counted by the model, once it is loaded."""
+    if not spec.documents:
+        return engine
+    from backends.providers.rag import index_path
+    from backends.rag.assemble import estimate_tokens
+    from backends.rag.rag import Options, Rag
+    from backends.rag.retrieve import folder_retriever
+
+    def count_tokens(text: str) -> int:
+        return engine.count_tokens(text) if engine.info is not None else estimate_tokens(text)
+
+    documents = Path(spec.documents)
+    retriever = folder_retriever([documents], index_path(documents))
+    return Rag(engine, retriever, Options(spec.token_budget, spec.top_k), count_tokens)
+
+
+@asynccontextmanager
+async def _listening(app: Starlette, start: Start, folder: RuntimeFolder) -> AsyncIterator[tuple[str, str]]:
+    """Serve `app` where `start.transport` says; yields URL and Unix socket ("" on TCP). Raises BackendError."""
+    from backends.serve.server import listening
+
+    uds = "" if start.transport == "tcp" or not hasattr(socket, "AF_UNIX") else str(folder.new_socket(start.key))
+    async with AsyncExitStack() as stack:
+        if uds:
+            try:
+                await stack.enter_async_context(listening(app, uds=uds, grace=_LAST_WORDS_S))
+            except BackendError as error:
+                if start.transport == "unix":
+                    raise
+                log.warning("no Unix socket, so loopback TCP: %s", error)
+                uds = ""
+        url = "http://localhost" if uds else await stack.enter_async_context(listening(app, grace=_LAST_WORDS_S))
+        yield url, uds
+
+
+def _tell(descriptor: int, handshake: Handshake) -> bool:
+    """Write the handshake and close; False when whoever started us is gone."""
+    try:
+        os.write(descriptor, msgspec.json.encode(handshake))
+    except BrokenPipeError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
