@@ -1,14 +1,26 @@
-"""The app with its last boundary: a defect closes it and is raised where `run` returns, not printed as a traceback."""
+"""The app as a process: a defect or a signal closes it in good order.
+
+A defect is raised where `run` returns, and not printed as a traceback.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import signal
+
 from tui.app import LlmChat
+from tui.exit_codes import ExitCode
 
 
 class DefectApp(LlmChat):
     """`defect` is the first exception that nobody handled; Textual's own handler would print it with all locals."""
 
     defect: Exception | None = None
+
+    def on_load(self) -> None:
+        """Textual's hook. A SIGTERM gives the terminal back first."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.exit, None, ExitCode.TERMINATED)
 
     def _handle_exception(self, error: Exception) -> None:
         self.defect = self.defect or error

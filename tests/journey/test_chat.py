@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -234,6 +235,49 @@ def test_the_local_engine_from_question_to_quit(open_terminal: OpenTerminal, tin
         terminal.send(ESC)
         terminal.wait_for("cancelled")
         quit_with_ctrl_q(terminal)
+
+
+def test_a_sigterm_gives_the_terminal_back(open_terminal: OpenTerminal, tmp_path: Path) -> None:
+    with (
+        serving(Scripted(Token("half an answer"), Hold())) as server,
+        open_terminal("--config", server.configuration(tmp_path)) as terminal,
+    ):
+        usable(terminal)
+        terminal.send("A question" + ENTER)
+        terminal.wait_for("half an answer")
+        terminal.process.kill(signal.SIGTERM)
+        server.wait_until(lambda: server.backend.cut == 1)
+        assert terminal.ended() == ExitCode.TERMINATED
+    assert LEAVE_ALTERNATE_SCREEN in terminal.raw
+    assert saved_answer(tmp_path) == "half an answer"
+
+
+BROKEN = """
+import sys
+from tui.screens.chat import ChatScreen
+
+def broken(self):
+    raise RuntimeError("nobody expected this")
+
+ChatScreen.cancel_answer = broken
+sys.argv = ["llmchat", *sys.argv[1:]]
+from tui.cli import main
+main()
+"""
+
+
+def test_a_defect_is_one_line_on_a_terminal_given_back(home: dict[str, str], tmp_path: Path) -> None:
+    with serving(Scripted(*answer("ok"))) as server:
+        command = [sys.executable, "-c", BROKEN, "--config", str(server.configuration(tmp_path))]
+        with Terminal(command, env=home, cwd=Path.cwd()) as terminal:
+            usable(terminal)
+            terminal.send(ESC)
+            assert terminal.ended() == ExitCode.DEFECT
+    behind = terminal.raw.split(LEAVE_ALTERNATE_SCREEN)[-1]
+    assert b"llmchat: RuntimeError: nobody expected this" in behind
+    assert b"Traceback" not in terminal.raw
+    (log,) = tmp_path.rglob("llmchat.log")
+    assert "in broken" in log.read_text()
 
 
 def test_help_and_panel(open_terminal: OpenTerminal, tmp_path: Path) -> None:
