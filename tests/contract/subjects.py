@@ -6,10 +6,13 @@ is a question whose answer goes on until it is closed.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -142,6 +145,35 @@ async def engine(folder: Path) -> AsyncIterator[Subject]:
     await broken.aclose()
 
 
+@asynccontextmanager
+async def local(folder: Path) -> AsyncIterator[Subject]:
+    """`Local` and its child process: `serve` around `Engine`, on a real llama.cpp and a tiny random model."""
+    from backends.engine.options import EngineOptions
+    from backends.local.launcher import Settings
+    from backends.local.spec import Spec
+    from backends.providers.local import Local
+    from tests.fakes.gguf_model import write_model
+
+    model = folder.parent / "local.gguf"  # shared by the tests of one session
+    if not model.exists():
+        write_model(model, layers=6, width=256, heads=8, kv_heads=4, context=4096)
+    with TemporaryDirectory(prefix="llmchat-") as runtime:  # a short path, as a socket's must be
+        settings = Settings(folder=Path(runtime), logs=folder / "logs", grace=0.1)
+        backend = Local(Spec(EngineOptions(model=str(model), kv_type="f32", flash_attention="off")), settings)
+        broken = Local(Spec(EngineOptions(model=str(folder / "missing.gguf"))), settings)
+        yield Subject(backend, broken, "MODEL_LOAD", echoes=False, max_tokens=12, endless_tokens=3_800)
+        await backend.aclose()
+        await asyncio.to_thread(_wait_until_empty, Path(runtime))
+
+
+def _wait_until_empty(folder: Path) -> None:
+    """Children leave nothing behind; that they are gone is seen here."""
+    deadline = time.monotonic() + 20
+    while list(folder.iterdir()):
+        assert time.monotonic() < deadline, f"left behind: {list(folder.iterdir())}"
+        time.sleep(0.02)
+
+
 SUBJECTS: dict[str, Open] = {
     "native": native,
     "native-tcp": native_tcp,
@@ -149,4 +181,5 @@ SUBJECTS: dict[str, Open] = {
     "rag": rag,
     "replay": replay,
     "engine": engine,
+    "local": local,
 }
