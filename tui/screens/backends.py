@@ -14,6 +14,7 @@ from textual.widgets.option_list import Option
 
 from tui.widgets.plain import plain
 from tui.widgets.waterfall import QUIET
+from tui.widgets.wording import backend_words
 
 
 class BackendsScreen(ModalScreen[str | None]):
@@ -45,9 +46,8 @@ class BackendsScreen(ModalScreen[str | None]):
         return list(dict.fromkeys([*self._backends, self._current]))
 
     def _line(self, name: str) -> Text:
-        table = self._backends.get(name, {})
-        about = [str(table[key]) for key in ("type", "model", "url", "documents") if table.get(key)]
+        about = backend_words(self._backends.get(name, {}))
         line = Text.assemble(("● " if name == self._current else "  ", "bold"), (plain(name), "bold"))
-        line.append("  " + plain(" · ".join(about) or "given on the command line"), QUIET)
+        line.append(f"  {about}", QUIET)
         line.no_wrap = True
         return line

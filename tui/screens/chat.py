@@ -112,6 +112,14 @@ class ChatScreen(Screen[None]):
         """Textual's hook."""
         self._lay_out()
 
+    def on_key(self, event: events.Key) -> None:
+        """Textual's hook. Whatever has the focus, what is typed goes into the composer."""
+        composer = self.query_one(Composer)
+        if event.is_printable and event.character and not composer.has_focus:
+            event.stop()
+            composer.focus()
+            composer.insert(event.character)
+
     def _lay_out(self) -> None:
         layout = lay_out(self.app.size.width, self.app.size.height, self._mode)
         for id, shape in (("panel", layout.side), ("strip", layout.strip)):

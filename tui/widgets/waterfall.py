@@ -13,7 +13,7 @@ from tui.widgets.wording import STAGE_LABELS
 
 NETWORK, SEARCH, MODEL, FLOW = "#7aa2f7", "#2dc7b4", "#b18cf2", "#8fc45c"
 QUIET = "#7f8696"
-TRACK = "#3b4252"
+TRACK = "#5a6173"
 
 STAGE_COLOURS: dict[Stage, str] = {
     "connect": NETWORK,

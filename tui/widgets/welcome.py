@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 
 from tui.widgets.plain import plain
 from tui.widgets.waterfall import QUIET
+from tui.widgets.wording import backend_words
 
 DEMO_QUESTIONS = (
     "Can I pause my annual subscription?",
@@ -78,7 +79,8 @@ class Welcome(VerticalScroll, can_focus=False):
     def show_backend(self, name: str, table: dict[str, Any]) -> None:
         """Speak of the backend `name`."""
         title = Text.assemble(("llmchat", "bold"), ("  see where an answer's time goes", QUIET), "\n\n")
-        title.append_text(Text.assemble("You are talking to ", (plain(name), "bold"), "."))
+        title.append_text(Text.assemble("You are talking to ", (plain(name), "bold")))
+        title.append(f"  {backend_words(table)}", QUIET)
         self.query_one("#welcome-title", Static).update(title)
         words = self.query_one("#welcome-about", Static)
         words.update(about(table, self._config_path))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
 from backends.events import Status, StatusName
 from backends.telemetry.stages import Stage
@@ -63,6 +64,12 @@ OUTCOME_WORDS: dict[Outcome, tuple[str, Tone]] = {
     "interrupted": ("interrupted", "bad"),
     "failed": ("failed", "bad"),
 }
+
+
+def backend_words(table: dict[str, Any]) -> str:
+    """What a ``[backends.NAME]`` table is, in one line: ``openai · qwen · http://gpu-box:8000/v1``; no credentials."""
+    parts = (str(table[key]) for key in ("type", "model", "url", "documents") if table.get(key))
+    return re.sub(r"//[^/@]*@", "//", plain(" · ".join(parts)))
 
 
 def describe(status: Status) -> str:

@@ -274,6 +274,16 @@ async def test_what_is_typed_warms_the_backend(chat: Chat) -> None:
         assert chat.demo.requests == []
 
 
+async def test_typing_goes_into_the_composer_wherever_the_focus_is(chat: Chat) -> None:
+    chat.plays(*answer("Yes."))
+    async with chat.app.run_test(size=SIZE) as pilot:
+        await chat.ask(pilot, "Can I pause?")
+        await chat.ended(pilot)
+        chat.transcript.focus()
+        await pilot.press("O", "k")
+        assert chat.composer.text == "Ok"
+
+
 async def test_sources_can_be_read(chat: Chat) -> None:
     chat.plays(Status("retrieving", passages=(PAUSE, REFUND)), Token("See [S1]."), PAUSE, Done(1, 1.0))
     async with chat.app.run_test(size=SIZE) as pilot:
