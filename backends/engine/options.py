@@ -24,7 +24,7 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     - `max_queue`: how many may wait; the next one is refused. `queue_timeout`: seconds that one may wait.
     - `prefill_chunk`: tokens of prompts per step: smaller keeps running answers smoother, larger reads prompts faster.
     - `n_batch`, `n_ubatch`: llama.cpp's logical and physical batch, in tokens.
-    - `n_threads`: 0 takes the physical cores.
+    - `n_threads`: 0 takes the physical cores, fewer for a small model.
     - `n_gpu_layers`: layers in GPU memory; -1 is all of them, where llama.cpp was built for the GPU.
     """
 

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from backends.engine.kv_cache import bytes_per_token, cells_for
-from backends.engine.library import abort_callback, complaint, load_library, physical_cores
+from backends.engine.library import abort_callback, complaint, load_library, physical_cores, threads_for
 from backends.engine.options import EngineOptions
 from backends.engine.sampler import Draw
 from backends.errors import BackendError, Code
@@ -118,7 +118,9 @@ class Runner:
         params.n_ctx = cells
         params.n_batch, params.n_ubatch = options.n_batch, min(options.n_ubatch, options.n_batch)
         params.n_seq_max = params.n_outputs_max = options.max_streams
-        params.n_threads = params.n_threads_batch = options.n_threads or physical_cores()
+        params.n_threads = params.n_threads_batch = options.n_threads or threads_for(
+            int(c.llama_model_size(self._model)), physical_cores()
+        )
         params.flash_attn_type = _FLASH[options.flash_attention]
         params.type_k = params.type_v = getattr(c, f"GGML_TYPE_{options.kv_type.upper()}")
         params.kv_unified = True

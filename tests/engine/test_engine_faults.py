@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 
 from backends.engine import Engine, EngineOptions
+from backends.engine.library import physical_cores, threads_for
 from backends.engine.loop import StepLoop
-from backends.engine.runner import Job, Runner
+from backends.engine.runner import ABORTED, Job, Runner
 from backends.errors import BackendError
 from backends.events import Token
 from tests.engine.answers import ask, read, request
@@ -125,6 +127,43 @@ def test_options_are_checked(options: dict[str, Any]) -> None:
 
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"model": "m.gguf", **options}, EngineOptions)
+
+
+@pytest.mark.parametrize(
+    ("model_mib", "cores", "threads"), [(5, 8, 1), (40, 8, 2), (130, 8, 8), (4000, 2, 2), (0, 4, 1)]
+)
+def test_a_small_model_gets_few_threads(model_mib: int, cores: int, threads: int) -> None:
+    assert threads_for(model_mib << 20, cores) == threads
+
+
+def test_there_is_at_least_one_core() -> None:
+    assert 1 <= physical_cores() <= (os.cpu_count() or 1)
+
+
+async def test_a_model_that_can_only_forget_whole_sequences_computes_them_again(
+    start: StartEngine, slow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recurrent memories cannot drop the end of a sequence: after a failed step the neighbours start over."""
+    engine = await start(model=str(slow), prefill_chunk=64)
+    contents = ["pause", "refund " * 12]
+    alone = [(await ask(engine, content, 30)).text for content in contents]
+    remove, decode = Runner.remove, Runner.decode
+    steps = 0
+
+    def remove_all(self: Runner, slot: int, start: int) -> bool:
+        remove(self, slot, 0)
+        return start == 0
+
+    def fails_at_times(self: Runner, jobs: list[Job]) -> int:
+        nonlocal steps
+        steps += 1
+        return ABORTED if steps % 7 == 0 else decode(self, jobs)
+
+    monkeypatch.setattr(Runner, "remove", remove_all)
+    monkeypatch.setattr(Runner, "decode", fails_at_times)
+    answers = await asyncio.gather(*(ask(engine, content, 30) for content in contents))
+    assert [answer.text for answer in answers] == alone
+    assert steps > 14
 
 
 async def test_a_request_that_llama_cpp_refuses_fails_alone(
