@@ -67,6 +67,10 @@ class Paced(Chat):
         await pilot.pause(0.3)
 
 
+def size_name(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
 @pytest.fixture
 def paced() -> Iterator[Paced]:
     history = History(None)
@@ -90,18 +94,18 @@ def asked(chat: Paced, *keys: str) -> Before:
     return before
 
 
-@pytest.mark.parametrize("size", [(40, 10), (80, 24), (120, 40)], ids=str)
+@pytest.mark.parametrize("size", [(40, 10), (80, 24), (120, 40)], ids=size_name)
 def test_welcome(paced: Paced, snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(paced.app, terminal_size=size, run_before=paced.settled)
 
 
-@pytest.mark.parametrize("size", [(40, 10), (80, 24), (120, 40), (200, 60)], ids=str)
+@pytest.mark.parametrize("size", [(40, 10), (80, 24), (120, 40), (200, 60)], ids=size_name)
 def test_complete(paced: Paced, snap_compare: Compare, size: tuple[int, int]) -> None:
     paced.paces(*whole_answer())
     assert snap_compare(paced.app, terminal_size=size, run_before=asked(paced))
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=str)
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=size_name)
 def test_streaming(paced: Paced, snap_compare: Compare, size: tuple[int, int]) -> None:
     hold = Hold()
     script = whole_answer()
@@ -132,7 +136,7 @@ def test_failed(paced: Paced, snap_compare: Compare) -> None:
     assert snap_compare(paced.app, terminal_size=(80, 24), run_before=asked(paced))
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=str)
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=size_name)
 def test_cancelled(paced: Paced, snap_compare: Compare, size: tuple[int, int]) -> None:
     hold = Hold()
     paced.paces(*whole_answer()[:9], (hold, 0))
@@ -147,13 +151,13 @@ def test_cancelled(paced: Paced, snap_compare: Compare, size: tuple[int, int]) -
     assert snap_compare(paced.app, terminal_size=size, run_before=before)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=str)
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=size_name)
 def test_sources(paced: Paced, snap_compare: Compare, size: tuple[int, int]) -> None:
     paced.paces(*whole_answer())
     assert snap_compare(paced.app, terminal_size=size, run_before=asked(paced, "f3"))
 
 
-@pytest.mark.parametrize("size", [(40, 10), (120, 40)], ids=str)
+@pytest.mark.parametrize("size", [(40, 10), (120, 40)], ids=size_name)
 def test_backends(paced: Paced, snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(paced.app, terminal_size=size, run_before=asked(paced, "f4"))
 
