@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -155,7 +156,7 @@ class MessageView:
         if row < body:
             strip = self.body[row] if self.kind == "assistant" else self._middle[row]
             if self.streaming and row == body - 1 and self._drawn is not None:
-                return Strip([*strip, Segment("█", self._drawn[1].cursor)], strip.cell_length + 1)
+                return _with_cursor(strip, self._drawn[1].cursor)
             return strip
         return self._tail[row - body]
 
@@ -242,3 +243,9 @@ class MessageView:
 
 def _strips(runs: Sequence[Run], column: int, palette: Palette) -> list[Strip]:
     return [to_strip(line, MARGIN, palette) for line in wrap(runs, column)]
+
+
+def _with_cursor(strip: Strip, style: Style) -> Strip:
+    """`strip` with a block right behind its text, over the blanks there if any."""
+    at = max(MARGIN, cell_len(strip.text.rstrip()))
+    return Strip.join([strip.crop(0, at), Strip([Segment("█", style)], 1), strip.crop(at + 1)])
