@@ -28,6 +28,7 @@ from backends.events import Event, Token
 from tui.app import LlmChat
 from tui.history import History
 from tui.target import Target, chosen
+from tui.widgets.composer import Composer
 
 PATIENCE = 120.0
 """Seconds that a model may take to load or to answer."""
@@ -185,6 +186,7 @@ async def svg(scene: Scene, file: ConfigFile, size: tuple[int, int]) -> str:
             clock=backend.clock,
         )
         async with app.run_test(size=size) as pilot:
+            app.query_one(Composer).cursor_blink = False
             await scene(Stage(app, pilot, backend))
             return self_contained(app.export_screenshot(title="llmchat"))
 

@@ -18,8 +18,8 @@ import msgspec
 from backends import providers
 from backends.backend import Backend, ChatRequest, Message, Sampling
 from backends.errors import BackendError, Code
-from backends.events import Error, Event, is_terminal
-from backends.telemetry.timeline import Timeline
+from backends.events import Event, is_terminal
+from backends.telemetry.timeline import Outcome, Timeline
 from tui.commands.ask_output import JsonOutput, Output, TextOutput, statistics
 from tui.exit_codes import ExitCode, of_error, of_outcome
 from tui.target import Target
@@ -121,12 +121,11 @@ class _Answer:
                 await asyncio.wait({reader})
         finally:
             reader.cancel()
-        self.timeline.end("cancelled" if self._signal else "interrupted", self._now())
         error = None if reader.cancelled() else reader.exception()
         if isinstance(error, BrokenPipeError):
             raise error
-        if error is not None:
-            self._output.show(Error(Code.INTERNAL, "llmchat failed while reading this answer"))
+        ending: Outcome = "cancelled" if self._signal else "failed" if error else "interrupted"
+        self.timeline.end(ending, self._now())
         self._output.end(self.timeline)
         if error is not None:
             raise error

@@ -8,6 +8,7 @@ from typing import BinaryIO, Protocol, TextIO
 import msgspec
 
 from backends import events
+from backends.errors import Code
 from backends.events import Citation, Done, Error, Event, FinishReason, Reasoning, Status, Token, is_terminal
 from backends.telemetry.explain import duration
 from backends.telemetry.summary import account, summarize
@@ -53,7 +54,9 @@ class JsonOutput:
         self._stdout.flush()
 
     def end(self, timeline: Timeline) -> None:
-        """Print the ending that no event told: a cancel, or a stream that just stopped."""
+        """Print the ending that no event told: a cancel, a stream that just stopped, or a defect."""
+        if timeline.outcome == "failed":
+            self.show(Error(Code.INTERNAL, "a defect of llmchat; its log file has the details"))
         reason: FinishReason = "cancelled" if timeline.outcome == "cancelled" else "interrupted"
         latency = (timeline.end_ms or 0.0) - timeline.call_ms
         self.show(Done(timeline.tokens, round(latency, 1), reason))

@@ -101,6 +101,7 @@ def test_endings_that_are_not_obvious_are_told() -> None:
     assert "interrupted" in printed([Token("a")])[1]
     assert printed([Token("a")], ending="cancelled") == ("a\n", "")
     assert printed([], ending="cancelled") == ("", "")
+    assert printed([Token("a")], ending="failed") == ("a\n", ""), "whoever raised the defect tells it"
 
 
 def test_thinking_is_not_the_answer() -> None:
@@ -134,6 +135,7 @@ def test_json_is_one_event_a_line() -> None:
         ([Token("a")], "interrupted", {"event": "done", "finishReason": "interrupted", "totalTokens": 1}),
         ([Token("a")], "cancelled", {"event": "done", "finishReason": "cancelled", "totalTokens": 1}),
         ([], "cancelled", {"event": "done", "finishReason": "cancelled", "totalTokens": 0}),
+        ([Token("a")], "failed", {"event": "error", "code": "INTERNAL"}),
         ([Error("CONNECT", "no"), Error("INTERNAL", "late")], "interrupted", {"event": "error", "code": "CONNECT"}),
         ([Done(1, 1.0, "stop"), Error("INTERNAL", "late")], "interrupted", {"event": "done", "finishReason": "stop"}),
     ],
