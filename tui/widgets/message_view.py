@@ -33,6 +33,8 @@ _ENDINGS = {
     "failed": "✗ failed",
 }
 _REASONING_ROWS = 6
+_SKELETON = (0.7, 0.8, 0.4)
+"""Lengths of the lines that stand for an answer still to come, as shares of the column."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class ChatPalette(Palette):
     reasoning: Style
     waiting: Style
     skeleton: Style
+    skeleton_lit: Style
     ending: Style
     note: Style
     chip: Style
@@ -74,6 +77,7 @@ class MessageView:
     streaming: bool = False
     reasoning_open: bool = False
     tick: int = 0
+    _floor: int = 0
     _reasoning: list[str] = field(default_factory=list)
     _held: str = ""
     _plain: list[str] = field(default_factory=list)
@@ -220,13 +224,22 @@ class MessageView:
             tail.extend(_strips([(sanitize(self.note), palette.note)], column, palette))
         if tail and self.source.strip():
             tail.insert(0, Strip([], 0))
+        if self.streaming:  # the answer begins where the skeleton was: nothing above it moves
+            tail.extend([Strip([], 0)] * (self._floor - self.body.height - len(tail)))
         return tail
 
     def _draw_waiting(self, column: int, palette: ChatPalette) -> list[Strip]:
         at = self.tick % 4
         dots = "".join("●" if index == at else "·" for index in range(3))
         runs = [(dots + "  ", palette.cursor), (sanitize(self.waiting or ""), palette.waiting)]
-        return _strips(runs, column, palette)
+        strips = _strips(runs, column, palette)
+        if not self.source.strip():  # where the answer will stand
+            lit = self.tick % (len(_SKELETON) + 2)
+            for index, share in enumerate(_SKELETON):
+                style = palette.skeleton_lit if index == lit else palette.skeleton
+                strips.append(to_strip([Segment("━" * int(column * share), style)], MARGIN, palette))
+        self._floor = max(self._floor, len(strips))
+        return strips
 
     def _draw_chips(self, column: int, palette: ChatPalette) -> list[Strip]:
         lines: list[Line] = [[Segment("Sources  ", palette.note)]]

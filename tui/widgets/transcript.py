@@ -55,40 +55,47 @@ class Transcript(ScrollView, can_focus=True):
         overflow-y: auto;
         scrollbar-size-vertical: 1;
         scrollbar-gutter: stable;
+        scrollbar-background: $background;
+        scrollbar-background-hover: $background;
+        scrollbar-background-active: $background;
+        scrollbar-color: $foreground 20%;
+        scrollbar-color-hover: $foreground 35%;
+        scrollbar-color-active: $primary;
 
         .transcript--text { color: $foreground; }
         .transcript--muted { color: $foreground 60%; }
-        .transcript--heading1 { color: $primary; text-style: bold underline; }
-        .transcript--heading2 { color: $primary; text-style: bold; }
+        .transcript--heading1 { color: $text-primary; text-style: bold underline; }
+        .transcript--heading2 { color: $text-primary; text-style: bold; }
         .transcript--heading3 { color: $foreground; text-style: bold; }
-        .transcript--link { color: $primary; text-style: underline; }
-        .transcript--citation { color: $accent; }
-        .transcript--code { color: $warning; background: $surface; }
-        .transcript--bullet { color: $primary; }
+        .transcript--link { color: $text-primary; text-style: underline; }
+        .transcript--citation { color: $text-accent; }
+        .transcript--code { color: $text-warning; background: $surface; }
+        .transcript--bullet { color: $text-primary; }
         .transcript--rule { color: $foreground 25%; }
         .transcript--quote { color: $foreground 75%; }
         .transcript--quote-bar { color: $foreground 35%; }
         .transcript--fence { color: $foreground; background: $surface; }
         .transcript--fence-label { color: $foreground 50%; background: $surface; }
-        .transcript--keyword { color: $primary; background: $surface; }
-        .transcript--name { color: $accent; background: $surface; }
-        .transcript--string { color: $success; background: $surface; }
-        .transcript--number { color: $warning; background: $surface; }
+        .transcript--keyword { color: $text-primary; background: $surface; }
+        .transcript--name { color: $foreground; background: $surface; text-style: bold; }
+        .transcript--string { color: $text-success; background: $surface; }
+        .transcript--number { color: $text-warning; background: $surface; }
         .transcript--comment { color: $foreground 50%; background: $surface; text-style: italic; }
         .transcript--title { color: $foreground 50%; }
         .transcript--user { color: $foreground; background: $surface; }
         .transcript--user-bar { color: $primary; background: $surface; }
         .transcript--error { color: $foreground; }
         .transcript--error-bar { color: $error; }
-        .transcript--error-title { color: $error; text-style: bold; }
+        .transcript--error-title { color: $text-error; text-style: bold; }
         .transcript--notice { color: $foreground 60%; }
         .transcript--reasoning { color: $foreground 50%; text-style: italic; }
         .transcript--waiting { color: $foreground 60%; }
-        .transcript--skeleton { color: $foreground 15%; }
-        .transcript--ending { color: $warning; }
+        .transcript--skeleton { color: $foreground 12%; }
+        .transcript--skeleton-lit { color: $foreground 25%; }
+        .transcript--ending { color: $text-warning; }
         .transcript--note { color: $foreground 50%; }
-        .transcript--chip { color: $accent; }
-        .transcript--chip-selected { color: $accent; text-style: reverse; }
+        .transcript--chip { color: $text-accent; }
+        .transcript--chip-selected { color: $text-accent; text-style: reverse; }
         .transcript--cursor { color: $primary; }
         .transcript--marker { color: $background; background: $primary; text-style: bold; }
     }

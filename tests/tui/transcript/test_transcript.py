@@ -140,6 +140,19 @@ async def test_waiting_shows_the_step_and_moves_until_the_answer_begins() -> Non
         await until(lambda: not shows(transcript, "reranking")())
 
 
+async def test_nothing_moves_when_the_answer_takes_the_skeletons_place() -> None:
+    async with staged() as (_, transcript, _pilot):
+        transcript.add("assistant", LONG)
+        key = transcript.add("assistant")
+        transcript.set_waiting(key, "queued")
+        await until(shows(transcript, "queued"))
+        row = next(y for y, line in enumerate(screen(transcript)) if "paragraph 59" in line)
+        transcript.set_waiting(key, None)
+        transcript.append(key, "Now")
+        await until(shows(transcript, "Now█"))
+        assert "paragraph 59" in screen(transcript)[row]
+
+
 async def test_waiting_does_not_slow_the_text_down() -> None:
     async with staged() as (_, transcript, _pilot):
         key = transcript.add("assistant")
