@@ -17,6 +17,7 @@ from backends.backend import Backend, ChatRequest
 from backends.errors import BackendError, Code
 from backends.events import Citation, Error, Event, Meta, Reasoning, Status, Token
 from backends.telemetry.timeline import Outcome, Timeline
+from tui import log_file
 from tui.conversation import Turn
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,6 @@ SAVE_EVERY = 0.5
 CLOSE_WITHIN = 3.0
 """Seconds after which a backend that still tidies up after a cancel is interrupted in that, too."""
 
-_DEFECT = Error(Code.INTERNAL, "llmchat failed while reading this answer; the log file says where")
 _CUT = Error(Code.INTERRUPTED, "The stream stopped before the answer was complete", retryable=True)
 
 
@@ -163,7 +163,8 @@ class AnswerWorker:
             self._take(run, error.event())
         except Exception:
             log.exception("while reading an answer from %s", run.turn.backend)
-            self._take(run, _DEFECT)
+            where = f"llmchat failed while reading this answer; the details are in {log_file.path()}"
+            self._take(run, Error(Code.INTERNAL, where))
 
     def _take(self, run: Run, event: Event) -> None:
         if run.ended:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from backends.backend import Backend, ChatRequest
 from backends.errors import BackendError
+from tui import log_file
 
 log = logging.getLogger(__name__)
 
@@ -16,9 +17,6 @@ State = Literal["opening", "warming", "ready", "failed"]
 
 CLOSE_WITHIN = 3.0
 """Seconds that a backend is given to close when it is exchanged or when the app ends."""
-
-
-_DEFECT = "llmchat failed while opening this backend; the log file says where"
 
 
 class Connection:
@@ -44,7 +42,7 @@ class Connection:
             backend = await asyncio.shield(self._opening)
         except Exception as error:
             self.state = "failed"
-            self.problem = error.message if isinstance(error, BackendError) else _DEFECT
+            self.problem = error.message if isinstance(error, BackendError) else _defect()
             raise
         self.problem = ""
         return backend
@@ -87,6 +85,10 @@ class Connection:
         task = asyncio.create_task(asyncio.to_thread(self._open, name), name=f"open backend {name}")
         task.add_done_callback(_failed)  # so that a failure nobody waited for is not reported as never retrieved
         return task
+
+
+def _defect() -> str:
+    return f"llmchat failed while opening this backend; the details are in {log_file.path()}"
 
 
 def _failed(opening: asyncio.Task[Backend]) -> bool:
