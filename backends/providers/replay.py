@@ -235,7 +235,7 @@ def _opened(file: Path) -> IO[bytes]:
 def _decode(decoder: msgspec.json.Decoder[T], raw: bytes, file: Path, number: int) -> T:
     try:
         return decoder.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _damaged(file, number, error) from None
 
 

@@ -42,7 +42,7 @@ async def read_chat(headers: Mapping[str, str], receive: Receive, limit: int = M
         request = _DECODER.decode(body)
     except msgspec.ValidationError as error:
         raise Refusal(400, f"not a chat request: {error}") from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(400, f"not valid JSON: {error}") from None
     if not request.messages:
         raise Refusal(400, "not a chat request: `messages` is empty")

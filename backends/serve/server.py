@@ -123,10 +123,12 @@ def _bound(host: str, port: int, uds: str | None) -> Iterator[tuple[socket.socke
 
 
 def _bind_tcp(host: str, port: int) -> socket.socket:
+    if not 0 <= port < 65_536:  # getaddrinfo would take it modulo 65,536
+        raise BackendError(Code.CONFIG, f"cannot listen on {host}:{port}: a port is a number below 65536")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise _cannot_listen(f"{host}:{port}", error) from None
 
 
@@ -164,9 +166,9 @@ def _remove_dead(path: Path) -> None:
             raise BackendError(Code.CONFIG, f"cannot listen on {path}: another server already answers there")
 
 
-def _cannot_listen(where: str, error: OSError | OverflowError) -> BackendError:
-    reason = error.strerror if isinstance(error, OSError) else None
-    match getattr(error, "errno", None):
+def _cannot_listen(where: str, error: OSError) -> BackendError:
+    reason = error.strerror
+    match error.errno:
         case errno.EADDRINUSE:
             reason = "another program uses it; choose another port"
         case errno.EACCES:
