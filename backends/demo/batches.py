@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -128,7 +130,7 @@ class Packer:
 
 def collate(rows: list[Row], length: int) -> Batch:
     def fill(name: str, padding: float, dtype: type) -> Tensor:
-        out = np.full((len(rows), length), padding, dtype=dtype)
+        out: npt.NDArray[Any] = np.full((len(rows), length), padding, dtype=dtype)
         for i, row in enumerate(rows):
             values = getattr(row, name)
             out[i, : len(values)] = values

@@ -20,7 +20,7 @@ from typing import Any
 from backends.demo import DOCUMENTS, DRAFT, MODEL
 from backends.demo.corpus import NO_SOURCES, REFUSAL, Branch, Corpus, Tree
 from backends.demo.handbook import HERE
-from backends.demo.player import Player, drafted
+from backends.demo.player import Player, drafted, quiet
 from backends.events import Citation
 from backends.rag.assemble import assemble, user_turn
 from backends.rag.index import Index
@@ -167,7 +167,7 @@ def hand_written(player: Player) -> list[dict[str, Any]]:
 
 def draft_agreement(played: list[tuple[list[int], list[int]]], path: Path) -> dict[str, float]:
     """How often the draft's best token is the target's, and what five drafted tokens a pass would give."""
-    draft = Player(path, all_logits=True)
+    draft = Player(path)
     same = total = accepted = proposed = passes = 0
     for prompt, ids in played:
         answer = [*ids, draft.end]
@@ -185,16 +185,15 @@ def draft_agreement(played: list[tuple[list[int], list[int]]], path: Path) -> di
 
 
 def speed(player: Player, played: list[tuple[list[int], list[int]]]) -> dict[str, float]:
-    """Tokens per second of one stream through llama-cpp-python's own loop: a floor, not the engine's speed."""
+    """Tokens per second of one stream, one `llama_decode` a token from Python: a floor, not the engine's speed."""
     prompt = max((prompt for prompt, _ in played), key=len)
-    player.llama.reset()
+    player.forget()
     began = time.perf_counter()
-    player.llama.eval(prompt)
+    player.feed(prompt, 0)
     prefill = time.perf_counter() - began
     began = time.perf_counter()
-    token = 40
-    for _ in range(200):
-        player.llama.eval([token])
+    for i in range(200):
+        player.feed(prompt[-1:], len(prompt) + i)
     decode = time.perf_counter() - began
     return {"prefill tok/s": round(len(prompt) / prefill), "decode tok/s": round(200 / decode)}
 
@@ -207,6 +206,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the scores and the answers to this file")
     parser.add_argument("--wrong", type=int, default=12, help="print this many answers that differ from the wanted one")
     args = parser.parse_args()
+    quiet()
     player = Player(args.model)
     judged, played, wrong = generated(player, args.prompts)
     report: dict[str, Any] = {"generated": by_group(judged), "judgements": [asdict(j) for j in judged]}

@@ -123,14 +123,9 @@ def _facts(section: Section, lines: list[str], number: int) -> list[Fact]:
             plans = list(range(len(text.split())))
         else:
             kinds[kind].append(text)
-    return [
-        Fact(
-            f"{section.key}/{number}" + ("" if plan is None else "ABC"[plan]),
-            *(tuple(kinds[kind]) for kind in "sqyf"),
-            plan,
-        )
-        for plan in plans
-    ]
+    said, asked, asked_for_yes, followed = (tuple(kinds[kind]) for kind in "sqyf")
+    names = [f"{section.key}/{number}" + ("" if plan is None else "ABC"[plan]) for plan in plans]
+    return [Fact(name, said, asked, asked_for_yes, followed, plan) for name, plan in zip(names, plans, strict=True)]
 
 
 @cache

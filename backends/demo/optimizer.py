@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +32,15 @@ class Optimizer:
         self.muon, self.adam_rate, self.decay = muon, adam, decay
         self.adam = torch.optim.AdamW(rest, lr=adam, betas=(0.9, 0.98), weight_decay=0.0)
 
-    @torch.no_grad()
     def step(self, rate: float) -> None:
+        with torch.no_grad():
+            self._matrices(rate)
+        for group in self.adam.param_groups:
+            group["lr"] = self.adam_rate * rate
+        self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
+
+    def _matrices(self, rate: float) -> None:
         for shape, group in self.groups.items():
             gradient = torch.stack([p.grad for p in group if p.grad is not None])
             momentum = self.momenta[shape]
@@ -45,14 +53,10 @@ class Optimizer:
             for p, u in zip(group, update, strict=True):
                 p.mul_(1 - self.decay * self.muon * rate).sub_(u, alpha=scale)
                 p.grad = None
-        for adam_group in self.adam.param_groups:
-            adam_group["lr"] = self.adam_rate * rate
-        self.adam.step()
-        self.adam.zero_grad(set_to_none=True)
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         return {"momenta": self.momenta, "adam": self.adam.state_dict()}
 
-    def restore(self, state: dict[str, object]) -> None:
-        self.momenta = state["momenta"]  # type: ignore[assignment]
-        self.adam.load_state_dict(state["adam"])  # type: ignore[arg-type]
+    def restore(self, state: dict[str, Any]) -> None:
+        self.momenta = state["momenta"]
+        self.adam.load_state_dict(state["adam"])

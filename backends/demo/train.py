@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from backends.demo import induction
 from backends.demo.batches import Batch, Packer, collate
 from backends.demo.corpus import Corpus
 from backends.demo.network import Network, Shape, tree_mask
@@ -61,6 +62,7 @@ class Run:
     def open(cls, path: Path, shape: Shape, seed: int) -> Run:
         torch.manual_seed(seed)
         network = Network(shape)
+        induction.build(network)
         run = cls(network, Optimizer(network), {}, Corpus(seed))
         if path.exists():
             state = torch.load(path, weights_only=False)
