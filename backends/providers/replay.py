@@ -218,7 +218,7 @@ def _read(file: Path) -> list[tuple[float, Event]]:
                 line = _decode(_LINE, raw, file, number)
                 try:
                     event = events.decode(line.event, bytes(line.data))
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise _damaged(file, number, error) from None
                 if event is not None:
                     found.append((line.ms, event))
