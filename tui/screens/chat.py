@@ -184,7 +184,7 @@ class ChatScreen(Screen[None]):
     @work(group="prepare", exclusive=True)
     async def _prepare(self) -> None:
         """Open and warm the backend, after the first frame."""
-        await self._connection.prepare(ChatRequest(self._conversation.messages()))
+        await self._connection.prepare(ChatRequest(self._conversation.messages_with_draft("")))
         if self._connection.problem and self.worker.turn is None:
             self._show_welcome(False)
             self._transcript.add("error", f"{plain(self._connection.problem)}\nF4 switches to another backend")
@@ -193,7 +193,7 @@ class ChatScreen(Screen[None]):
     @work(group="switch", exclusive=True)
     async def switch_backend(self, name: str) -> None:
         """Go on with the backend `name`."""
-        if name == self._connection.name:
+        if name == self._connection.name or self._busy():
             return
         try:
             await self._connection.switch(name)
@@ -306,10 +306,16 @@ class ChatScreen(Screen[None]):
         self.app.push_screen(SourcesScreen(turn.citations, found, selected))
         return True
 
+    def _busy(self) -> bool:
+        """Whether an answer streams; says so."""
+        if self.worker.turn is None:
+            return False
+        self._say("an answer is running: Esc cancels it")
+        return True
+
     def action_backends(self) -> None:
         """F4."""
-        if self.worker.turn is not None:
-            self._say("Esc cancels the running answer first")
+        if self._busy():
             return
 
         def chosen(name: str | None) -> None:

@@ -228,6 +228,19 @@ async def test_a_backend_that_cannot_be_opened_leaves_the_old_one(chat: Chat) ->
         assert "Still here." in chat.screen_text
 
 
+async def test_the_backend_is_not_switched_under_a_running_answer(chat: Chat) -> None:
+    hold = Hold()
+    chat.plays(Token("Half"), hold)
+    async with chat.app.run_test(size=SIZE) as pilot:
+        await chat.ask(pilot, "Can I pause?")
+        await chat.until(pilot, hold.reached.is_set)
+        chat.app.chat.switch_backend("box")
+        await pilot.press("f4")
+        assert "Esc cancels it" in chat.status
+        assert chat.app.screen is chat.app.chat
+        assert not chat.demo.closed
+
+
 async def test_the_prompt_is_usable_before_the_backend_is_there(chat: Chat) -> None:
     release = threading.Event()
 

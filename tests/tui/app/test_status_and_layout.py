@@ -15,9 +15,8 @@ from tui.widgets.wording import describe
 INFO = StatusInfo("demo", "smol-7m", "ready", "good", (("F1", "help"), ("Ctrl+Q", "quit")))
 
 
-@pytest.mark.parametrize("width", range(1, 201))
-def test_the_status_line_fits_every_width(width: int) -> None:
-    assert status_text(INFO, width).cell_len <= width
+def test_the_status_line_fits_every_width() -> None:
+    assert [width for width in range(1, 201) if status_text(INFO, width).cell_len > width] == []
 
 
 def test_parts_are_dropped_from_the_least_important() -> None:
