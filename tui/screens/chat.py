@@ -70,6 +70,7 @@ class ChatScreen(Screen[None]):
         self._conversation = Conversation(history, conversation)
         self._budget = config.budget("chat")
         self._mode: PanelMode = config.ui.panel
+        self._open = False  # between mount and unmount
         self._remark = ""
         self._reported = ""  # the notice of the history that was shown
         self._warming: Timer | None = None
@@ -95,6 +96,7 @@ class ChatScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Textual's hook."""
+        self._open = True
         self._ticker = self.set_interval(TICK, self._update, pause=True)
         self._lay_out()
         self._show_conversation()
@@ -106,11 +108,13 @@ class ChatScreen(Screen[None]):
 
     def on_unmount(self) -> None:
         """Textual's hook. What streams is saved as cancelled."""
+        self._open = False
         self.worker.cancel()
 
     def on_resize(self, event: events.Resize) -> None:
         """Textual's hook."""
-        self._lay_out()
+        if self._open:
+            self._lay_out()
 
     def on_key(self, event: events.Key) -> None:
         """Textual's hook. Whatever has the focus, what is typed goes into the composer."""
@@ -265,7 +269,7 @@ class ChatScreen(Screen[None]):
         """An answer has ended, in whichever way."""
         self._insisted = False
         self._ticker.pause()
-        if self.is_mounted:
+        if self._open:
             self._report_history()
             self._update()
 
