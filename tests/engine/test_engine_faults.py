@@ -15,6 +15,7 @@ from backends.engine import Engine, EngineOptions
 from backends.engine.library import physical_cores, threads_for
 from backends.engine.loop import StepLoop
 from backends.engine.runner import ABORTED, Job, Runner
+from backends.engine.template import ChatTemplate
 from backends.errors import BackendError
 from backends.events import Token
 from tests.engine.answers import ask, read, request
@@ -277,6 +278,22 @@ async def test_shutting_down_while_loading(tiny: Path) -> None:
     await asyncio.sleep(0)
     await engine.aclose()
     assert {answer.error.code for answer in await answers} == {"SHUTDOWN"}
+
+
+async def test_shutting_down_just_before_the_loop_begins(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`aclose` looks for a loop to close while the thread is about to make it."""
+    engine = Engine(EngineOptions(model=str(tiny)))
+
+    def closing_meanwhile(*arguments: str) -> ChatTemplate:
+        engine._closing.set()
+        return ChatTemplate(*arguments)
+
+    monkeypatch.setattr("backends.engine.template.ChatTemplate", closing_meanwhile)
+    await engine.start()
+    assert engine._thread is not None
+    await asyncio.to_thread(engine._thread.join, 60)
+    assert not engine._thread.is_alive()
+    await engine.aclose()
 
 
 async def test_an_engine_that_was_never_used_closes(tiny: Path) -> None:
