@@ -16,6 +16,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import httpcore
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
@@ -24,6 +25,7 @@ from backends.sse.address import Address
 from backends.sse.excerpt import clean, excerpt
 from backends.sse.failures import from_status, from_transport
 from backends.sse.placement import Timing
+from backends.sse.sockets import AsyncioBackend
 from backends.sse.timeouts import Timeouts
 
 MAX_EVENT = 32 * 1024 * 1024
@@ -54,9 +56,7 @@ class Client:
         self._headers = {"User-Agent": "llmchat", "Accept-Encoding": "identity", **(headers or {})}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._transport = _Transport(
-            verify=address.url.startswith("https:"), limits=_LIMITS, uds=address.uds, proxy=_proxy(address)
-        )
+        self._transport = _Transport(address)
 
     @property
     def connected(self) -> bool:
@@ -325,7 +325,19 @@ class EventStream:
 
 
 class _Transport(httpx.AsyncHTTPTransport):
-    """httpx's transport, which also tells whether a connection waits idle."""
+    """httpx's transport that tells of idle connections; on asyncio's own sockets where it needs no TLS and no proxy."""
+
+    def __init__(self, address: Address) -> None:
+        encrypted, proxy = address.url.startswith("https:"), _proxy(address)
+        super().__init__(verify=encrypted, limits=_LIMITS, proxy=proxy)
+        if not encrypted and proxy is None:
+            self._pool = httpcore.AsyncConnectionPool(
+                max_connections=_LIMITS.max_connections,
+                max_keepalive_connections=_LIMITS.max_keepalive_connections,
+                keepalive_expiry=_LIMITS.keepalive_expiry,
+                uds=address.uds,
+                network_backend=AsyncioBackend(),
+            )
 
     @property
     def has_idle_connection(self) -> bool:

@@ -1,0 +1,112 @@
+"""Connections on asyncio's own transports, against a bare socket at the other end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpcore
+import pytest
+
+from backends.sse.sockets import AsyncioBackend
+
+PATIENCE = 20.0
+
+
+@asynccontextmanager
+async def connected(tmp_path: Path) -> AsyncIterator[tuple[httpcore.AsyncNetworkStream, socket.socket]]:
+    """A stream, and the socket at its other end."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        listener.setblocking(False)
+        stream = await AsyncioBackend().connect_unix_socket(str(tmp_path / "s"), timeout=PATIENCE)
+        other, _ = await loop.sock_accept(listener)
+        with other:
+            other.setblocking(False)
+            yield stream, other
+            await stream.aclose()
+            await asyncio.sleep(0)
+
+
+async def test_what_arrives_is_read_in_parts(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (stream, other):
+        other.send(b"hello")
+
+        assert await stream.read(2) == b"he"
+        assert stream.get_extra_info("is_readable")
+        assert await stream.read(99) == b"llo"
+        assert not stream.get_extra_info("is_readable")
+
+
+async def test_more_than_any_buffer_holds_passes_both_ways(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 40_000
+    loop = asyncio.get_running_loop()
+
+    async with connected(tmp_path) as (stream, other), asyncio.timeout(PATIENCE):
+        sending = asyncio.create_task(loop.sock_sendall(other, data))
+        got = bytearray()
+        while len(got) < len(data):
+            got += await stream.read(65_536)
+        await sending
+        assert got == data
+
+        writing = asyncio.create_task(stream.write(data))
+        got.clear()
+        while len(got) < len(data):
+            got += await loop.sock_recv(other, 65_536)
+        await writing
+        assert got == data
+
+
+async def test_a_sender_is_stopped_while_nobody_reads(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (_, other):
+        sent = 0
+        for _ in range(1000):
+            await asyncio.sleep(0)
+            try:
+                sent += other.send(b"x" * 65_536)
+            except BlockingIOError:
+                break
+        assert sent < 20_000_000
+
+
+async def test_the_end_is_read_as_nothing(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (stream, other):
+        other.send(b"last")
+        other.close()
+
+        assert await stream.read(99) == b"last"
+        assert await stream.read(99) == b""
+        assert stream.get_extra_info("is_readable")
+
+
+async def test_waiting_is_limited(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (stream, _):
+        with pytest.raises(httpcore.ReadTimeout):
+            await stream.read(99, timeout=0.05)
+        with pytest.raises(httpcore.WriteTimeout):
+            await stream.write(b"x" * 50_000_000, timeout=0.05)
+
+
+async def test_closing_ends_a_reader_and_a_writer(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (stream, _):
+        reading = asyncio.create_task(stream.read(99))
+        await asyncio.sleep(0)
+        await stream.aclose()
+
+        with pytest.raises(httpcore.ReadError):
+            await asyncio.wait_for(reading, PATIENCE)
+        with pytest.raises(httpcore.WriteError):
+            await stream.write(b"late")
+
+
+async def test_nobody_there(tmp_path: Path) -> None:
+    with pytest.raises(httpcore.ConnectError):
+        await AsyncioBackend().connect_unix_socket(str(tmp_path / "none"))
+    with pytest.raises(httpcore.ConnectError):
+        await AsyncioBackend().connect_tcp("127.0.0.1", 1)
