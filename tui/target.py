@@ -58,7 +58,11 @@ def _answering(file: ConfigFile, target: Target) -> tuple[str, dict[str, Any]]:
         hint = config.nearest(name, list(file.config.backends))
         raise ConfigError(f"there is no backend '{name}'{hint}")
     table = file.config.backends[name]
-    return name, (table | {"model": target.model} if target.model else table)
+    if not target.model:
+        return name, table
+    if table["type"] == "local":
+        raise ConfigError(f"--model {target.model}: the backend '{name}' runs a file (FILE.gguf); a server needs --url")
+    return name, table | {"model": target.model}
 
 
 def _url_table(url: str, target: Target) -> dict[str, Any]:

@@ -63,6 +63,11 @@ def test_a_model_of_a_configured_backend(file: ConfigFile) -> None:
     assert default(chosen(file, Target(model="org/small"))) == default(file) | {"model": "org/small"}
 
 
+def test_the_local_engine_takes_no_servers_model() -> None:
+    with pytest.raises(ConfigError, match=r"--model gpt: .*FILE\.gguf.*--url"):
+        chosen(config.parse(""), Target(model="gpt"))
+
+
 def test_documents_around_a_server(file: ConfigFile, tmp_path: Path) -> None:
     result = chosen(file, Target(url="http://host", docs=tmp_path))
     outer = default(result)
