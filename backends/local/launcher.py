@@ -49,6 +49,13 @@ class Attachment:
         """False once the child has closed the lease."""
         return not self.lease.lost.done()
 
+    async def aclose(self) -> None:
+        """Give the lease up; a child that died has its traces removed."""
+        if not self.alive:
+            self._folder.forget(self._key, self.endpoint)
+        self.lease.drop()
+        await asyncio.wait({self.lease.lost})
+
     async def obituary(self) -> BackendError:
         """Why the child is gone. Call it when it is: what it left behind is removed too."""
         self._folder.forget(self._key, self.endpoint)

@@ -37,7 +37,8 @@ LAST_WORDS_S = 0.5
 """How long what a dead child had sent may still be read."""
 
 _CUT = frozenset({Code.CONNECT, Code.INTERRUPTED, Code.TIMEOUT_CONNECT})
-_USELESS = frozenset({Code.MODEL_LOAD, Code.ENGINE_MISSING, Code.SHUTDOWN})
+_LEAVE = frozenset({Code.MODEL_LOAD, Code.ENGINE_MISSING, Code.SHUTDOWN, Code.INTERNAL})
+"""Errors of a child that will not get better by asking it again."""
 
 
 class LocalOptions(ProviderOptions, frozen=True, kw_only=True):
@@ -159,10 +160,8 @@ class Local:
 
     async def _verdict(self, link: _Link, error: Error) -> Error:
         """`error` as it came, unless what it reports is the child's death."""
-        if error.code in _USELESS:
-            link.spent = (
-                True  # what cannot load will not later, nor does what ends come back: the next start looks anew
-            )
+        if error.code in _LEAVE:
+            link.spent = True  # the next stream looks for another child, or starts one from the file as it is then
         if error.code in _CUT and not self._closed and await link.is_lost():
             return (await self._obituary(link)).event()
         return error
@@ -234,8 +233,7 @@ class _Link:
         try:
             await self.native.aclose()
         finally:
-            self.attachment.lease.drop()
-            await asyncio.wait({self.attachment.lease.lost})
+            await self.attachment.aclose()
 
 
 class _Watch:

@@ -59,7 +59,7 @@ async def _serve(start: Start, handshake: int) -> None:
     backend = _with_documents(engine, start.spec)
     leases = Leases(start.grace, start.first_lease)
     token = secrets.token_urlsafe(32)
-    app = create_app(backend, token=token)
+    app = create_app(backend, token=token, ready=lambda: engine.state == "ready")
     app.router.routes.append(leases.route)
     folder = RuntimeFolder(Path(start.folder))
     async with _listening(app, start, folder) as (url, uds):
@@ -81,13 +81,13 @@ async def _hold_out(engine: Engine, leases: Leases, hide: Callable[[], None]) ->
         asyncio.get_running_loop().add_signal_handler(number, leases.end)
     leases.start()
     async with asyncio.TaskGroup() as group:
-        loading = group.create_task(_hide_on_failure(engine, hide))
+        loading = group.create_task(_watch(engine, leases, hide))
         await leases.over.wait()
         loading.cancel()
 
 
-async def _hide_on_failure(engine: Engine, hide: Callable[[], None]) -> None:
-    """A child whose model cannot be loaded tells so those it has; whoever comes later starts another."""
+async def _watch(engine: Engine, leases: Leases, hide: Callable[[], None]) -> None:
+    """An engine that failed says so to the clients it has; whoever comes later is to start another."""
     try:
         info = await engine.ready()
     except BackendError as error:
@@ -95,6 +95,7 @@ async def _hide_on_failure(engine: Engine, hide: Callable[[], None]) -> None:
         hide()
     else:
         log.info("ready: %s", info)
+        leases.grant_while(lambda: engine.state == "ready")
 
 
 def _with_documents(engine: Engine, spec: Spec) -> Backend:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.routing import Route
@@ -28,6 +28,7 @@ class Leases:
         self._grace = grace
         self._first_lease = first_lease
         self._held = 0
+        self._is_useful: Callable[[], bool] = lambda: True
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -39,6 +40,10 @@ class Leases:
         """Begin to wait for the first lease."""
         self._end_after(self._first_lease)
 
+    def grant_while(self, is_useful: Callable[[], bool]) -> None:
+        """From now on grant a lease only if `is_useful()`; those that are held stay."""
+        self._is_useful = is_useful
+
     def end(self) -> None:
         """It is over, whoever still holds one."""
         self.over.set()
@@ -46,7 +51,7 @@ class Leases:
     @contextmanager
     def hold(self) -> Iterator[bool]:
         """One lease, for as long as the block runs; False if it is refused."""
-        if self.over.is_set():
+        if self.over.is_set() or not self._is_useful():
             yield False
             return
         self._held += 1
@@ -76,7 +81,7 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._leases.hold() as granted:
             if not granted:
-                await refuse(send, 503, Code.SHUTDOWN, "this engine is ending")
+                await refuse(send, 503, Code.SHUTDOWN, "this engine has ended")
                 return
             headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -18,7 +18,7 @@ from backends.local import process
 from backends.local.launcher import Settings
 from backends.local.process import exit_words
 from backends.providers.local import Local
-from tests.local.conftest import is_running, wait_until
+from tests.local.conftest import PATIENCE, is_running
 from tests.local.talk import answer, ask, child, endpoints, first_token
 
 OpenLocal = Callable[..., Local]
@@ -67,9 +67,19 @@ async def test_a_crash_between_two_questions_costs_a_start(open_local: OpenLocal
     await answer(local)
     pid = child(settings)
     os.kill(pid, signal.SIGKILL)
-    await asyncio.to_thread(wait_until, lambda: not is_running(pid), "the child's end")
+    await lost(local)
     assert isinstance((await answer(local))[-1], Done)
     assert child(settings) != pid
+
+
+async def test_a_crash_that_nobody_asks_about_leaves_nothing(open_local: OpenLocal, settings: Settings) -> None:
+    local = open_local()
+    await answer(local)
+    os.kill(child(settings), signal.SIGKILL)
+    await lost(local)
+    await local.aclose()
+    assert settings.folder is not None
+    assert list(settings.folder.iterdir()) == []
 
 
 async def test_a_child_that_another_client_started_dies(open_local: OpenLocal, settings: Settings) -> None:
@@ -144,3 +154,9 @@ async def test_obituary_of_an_attachment_is_retryable(open_local: OpenLocal, set
     assert isinstance(death, BackendError)
     assert death.retryable
     assert str(settings.logs) in death.message
+
+
+async def lost(local: Local) -> None:
+    """Wait until `local` knows that its child is gone."""
+    assert local._link is not None
+    await asyncio.wait_for(local._link.attachment.lease.lost, PATIENCE)
