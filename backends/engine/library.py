@@ -91,3 +91,12 @@ def threads_for(model_bytes: int, cores: int) -> int:
     with two threads, 340 with one).
     """
     return max(1, min(cores, model_bytes // BYTES_PER_THREAD))
+
+
+def crashes_repacked(library: Any) -> bool:
+    """True where quantized weights must stay as they are in the file: with llama.cpp's AMX kernels compiled in.
+
+    GCC 12 passes their tile configuration half written, and the first use ends the process (SIGSEGV on ``ldtilecfg``).
+    Which compiler it was cannot be asked.
+    """
+    return b"AMX_INT8 = 1" in library.llama_print_system_info()

@@ -26,6 +26,9 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     - `n_batch`, `n_ubatch`: llama.cpp's logical and physical batch, in tokens.
     - `n_threads`: 0 takes the physical cores, fewer for a small model.
     - `n_gpu_layers`: layers in GPU memory; -1 is all of them, where llama.cpp was built for the GPU.
+    - `flash_attention`: "auto" leaves it to llama.cpp.
+    - `repack_weights`: order quantized weights as the CPU's kernels like them; "auto" does not where llama.cpp has AMX
+      kernels, since some builds of them crash.
     """
 
     model: str
@@ -41,6 +44,7 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     n_threads: _Count = 0
     n_gpu_layers: Annotated[int, msgspec.Meta(ge=-1)] = -1
     flash_attention: Literal["auto", "on", "off"] = "auto"
+    repack_weights: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
         if self.n_batch < self.max_streams:

@@ -17,7 +17,14 @@ import msgspec
 import numpy as np
 
 from backends.engine.kv_cache import bytes_per_token, cells_for
-from backends.engine.library import abort_callback, complaint, load_library, physical_cores, threads_for
+from backends.engine.library import (
+    abort_callback,
+    complaint,
+    crashes_repacked,
+    load_library,
+    physical_cores,
+    threads_for,
+)
 from backends.engine.options import EngineOptions
 from backends.engine.sampler import Draw
 from backends.errors import BackendError, Code
@@ -89,6 +96,8 @@ class Runner:
     def _load_model(self, options: EngineOptions, on_progress: Callable[[float], bool]) -> Any:
         params = self._c.llama_model_default_params()
         params.n_gpu_layers = options.n_gpu_layers
+        repack = options.repack_weights
+        params.use_extra_bufts = repack == "on" or (repack == "auto" and not crashes_repacked(self._c))
         callback = self._c.llama_progress_callback(lambda part, _data: on_progress(part))
         params.progress_callback = callback
         model = self._c.llama_model_load_from_file(str(Path(options.model).expanduser()).encode(), params)

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from backends.engine import Engine, EngineOptions
-from backends.engine.library import physical_cores, threads_for
+from backends.engine.library import crashes_repacked, physical_cores, threads_for
 from backends.engine.loop import StepLoop
 from backends.engine.runner import ABORTED, Job, Runner
 from backends.engine.template import ChatTemplate
@@ -139,6 +140,11 @@ def test_a_small_model_gets_few_threads(model_mib: int, cores: int, threads: int
 
 def test_there_is_at_least_one_core() -> None:
     assert 1 <= physical_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(("system", "crashes"), [(b"CPU : AVX2 = 1 | ", False), (b"CPU : AMX_INT8 = 1 | ", True)])
+def test_weights_are_not_repacked_for_kernels_that_may_crash(system: bytes, crashes: bool) -> None:
+    assert crashes_repacked(SimpleNamespace(llama_print_system_info=lambda: system)) is crashes
 
 
 async def test_a_model_that_can_only_forget_whole_sequences_computes_them_again(
