@@ -9,72 +9,83 @@ from __future__ import annotations
 import re
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
-_CODE = re.compile(r"(?<!`)(`+)(?!`)")
-_HALF_LINK = re.compile(r"\[([^\[\]\n]+)\]\([^()\s]*$")
-_MARKS = re.compile(r"(?<![\\*])(\*{1,3})(?!\*)|(?<!\\)(~~)")
-_TABLE_HEAD = re.compile(r"^ {0,3}\|.*\|[ \t]*(\n[ \t]*\|?[ \t:|-]*)?$")
+_TICKS = re.compile(r"(?<!`)(`+)(?!`)")
+_HALF_LINK = re.compile(r"\[([^\[\]\n]+)\]\([^()\s]*\Z")
+_MARKS = re.compile(r"(?<![\\*])\*{1,3}(?!\*)|(?<![\\~])~~(?!~)")
+_HALF_MARK = re.compile(r"`{1,3}|~{1,3}|#{1,6}|[*_=+-]{1,3}|[*+-] \[?[ xX]?\]?|\|")
+_HALF_NUMBER = re.compile(r"\d{1,2}[.)]?")
 
 
 def mend(text: str) -> str:
-    """`text` with open emphasis, code span, link, table head or fence mark at its end completed or left out."""
+    """`text` with open emphasis, code span, link or table head at its end completed, and half a mark left out."""
     if _FENCE.search(text):
         return text
     head, gap, last = text.rpartition("\n\n")
-    return head + gap + _mend_table(_mend_inline(_drop_half_marks(last)))
+    last = _without_half_line(last)
+    return head + gap + (_with_table_head(last) or _with_marks_closed(last))
 
 
-def _drop_half_marks(text: str) -> str:
-    """Leaves out a last line that is only the beginning of a fence, heading, rule or list marker."""
+def _without_half_line(text: str) -> str:
+    """Leaves out a last line that only begins a heading, list item, rule, fence or table."""
     before, newline, line = text.rpartition("\n")
-    if re.fullmatch(r" {0,3}(`{1,2}|~{1,2}|#{1,6}|[-*+=_]{1,2}|\d{1,2}[.)]?) ?", line) and (
-        before or line[-1:] in "`~#"
-    ):
+    line = line.strip(" ")
+    if _HALF_MARK.fullmatch(line) or (before and _HALF_NUMBER.fullmatch(line)):
         return before + newline
     return text
 
 
-def _mend_inline(text: str) -> str:
-    lead = text.rpartition("\n")[2]
-    if text.endswith(("*", "~", "`", "_")) and lead.strip("*~`_ "):
-        trimmed = text.rstrip("*~`_")
-        if trimmed[-1:].isspace():  # an opening mark with nothing behind it yet
-            text = trimmed
-    masked, ticks = _mask_code(text)
+def _with_table_head(text: str) -> str | None:
+    """A table's first row, complete or not, as a table at once; its delimiter row is still to come."""
+    head, newline, delimiter = text.partition("\n")
+    if not head.lstrip(" ").startswith("|") or set(delimiter.strip()) - set("|:- "):
+        return None
+    if newline and delimiter.count("-") >= delimiter.count("|") - 1 > head.rstrip().strip("|").count("|"):
+        return None  # the delimiter row is complete: the parser knows the table
+    head = head.rstrip()
+    if not head.endswith("|"):
+        head += " |"
+    columns = head.strip().removeprefix("|").count("|")
+    return head + "\n" + "|---" * columns + "|"
+
+
+def _with_marks_closed(text: str) -> str:
+    masked, ticks = _masked(text)
     if ticks:
-        return text.rstrip("`") + ticks if text.rstrip("`") != text and not masked.rstrip() else text + ticks
+        return text + ticks
     text = _HALF_LINK.sub(r"\1", text)
-    open_marks: list[str] = []
+    masked, _ = _masked(text)
+    bare = re.sub(r"[*~`]+\Z", "", masked)
+    run = masked[len(bare) :]
+    if run:
+        marks = _open_marks(bare)
+        if bare[-1:].isspace() or not bare or (marks and marks[-1][0] == run[0] and len(run) < len(marks[-1])):
+            text = text[: len(bare)]  # an opening mark with nothing behind it, or half a closing one
+            masked = bare
+    return text.rstrip() + "".join(reversed(marks)) if (marks := _open_marks(masked)) else text
+
+
+def _open_marks(masked: str) -> list[str]:
+    """The emphasis marks without their counterpart, outermost first."""
+    found: list[str] = []
     for match in _MARKS.finditer(masked):
         mark = match.group()
-        after = masked[match.end() : match.end() + 1]
-        before = masked[match.start() - 1 : match.start()]
-        if open_marks and open_marks[-1] == mark and before and not before.isspace():
-            open_marks.pop()
+        before, after = masked[: match.start()][-1:], masked[match.end() :][:1]
+        if found and found[-1] == mark and before and not before.isspace():
+            found.pop()
         elif after and not after.isspace():
-            open_marks.append(mark)
-    stripped = text.rstrip()
-    return stripped + "".join(reversed(open_marks)) if open_marks else text
+            found.append(mark)
+    return found
 
 
-def _mask_code(text: str) -> tuple[str, str]:
-    """`text` with its code spans blanked out, and the backticks of one that is still open."""
+def _masked(text: str) -> tuple[str, str]:
+    """`text` with its code spans blanked out, and the backticks of one that is still open ("" when none has text)."""
     pieces: list[str] = []
     at = 0
-    while (opening := _CODE.search(text, at)) is not None:
+    while (opening := _TICKS.search(text, at)) is not None:
         ticks = opening.group()
-        closing = next((m for m in _CODE.finditer(text, opening.end()) if m.group() == ticks), None)
+        closing = next((found for found in _TICKS.finditer(text, opening.end()) if found.group() == ticks), None)
         if closing is None:
-            return "".join(pieces), ticks if text[opening.end() :].strip() else ""
+            return "".join([*pieces, text[at:]]), ticks if text[opening.end() :].strip("` ") else ""
         pieces.append(text[at : opening.start()] + "x" * (closing.end() - opening.start()))
         at = closing.end()
     return "".join([*pieces, text[at:]]), ""
-
-
-def _mend_table(text: str) -> str:
-    """A table's first row is drawn as a table at once, though its delimiter row is still to come."""
-    block = text.rpartition("\n\n")[2]
-    if _TABLE_HEAD.match(block) is None or "\n" in block.partition("\n")[2]:
-        return text
-    head = block.partition("\n")[0]
-    columns = head.strip().strip("|").count("|") + 1
-    return text[: len(text) - len(block)] + head + "\n" + "|---" * columns + "|"

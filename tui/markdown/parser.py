@@ -1,15 +1,22 @@
 """The one configured markdown-it parser: CommonMark, tables and strikethrough, no HTML.
 
-HTML is off because nothing here can draw it: tags stay readable as the text that they are.
+HTML is off because nothing here can draw it: tags stay readable as the text that they are. So does mathematics: what
+stands between ``$`` or ``\\(`` and its counterpart is text, in which no underscore or backslash means anything.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
+
+_FORMULA = re.compile(
+    r"\$\$[^$]{1,2000}\$\$|\$(?=[^\s$])[^$\n]{0,499}(?<=\S)\$(?!\d)|\\\(.{1,500}?\\\)|\\\[[^$]{1,2000}?\\\]"
+)
 
 References = dict[str, Any]
 """markdown-it's link definitions by normalized label."""
@@ -18,7 +25,22 @@ References = dict[str, Any]
 @cache
 def parser() -> MarkdownIt:
     """The parser, made at first use."""
-    return MarkdownIt("commonmark", {"html": False, "maxNesting": 60}).enable(["table", "strikethrough"])
+    md = MarkdownIt("commonmark", {"html": False, "maxNesting": 60}).enable(["table", "strikethrough"])
+    md.inline.ruler.before("escape", "mathematics", _mathematics)
+    return md
+
+
+def _mathematics(state: StateInline, silent: bool) -> bool:
+    """An inline rule that takes a formula as plain text. Prices (``$5 and $6``) are no formulas."""
+    if state.src[state.pos] not in "$\\":
+        return False
+    found = _FORMULA.match(state.src, state.pos)
+    if found is None or (found.group()[0] == "$" and not set(found.group()) & set("\\_^{=")):
+        return False
+    if not silent:
+        state.pending += found.group()
+    state.pos = found.end()
+    return True
 
 
 def parse(source: str, references: References) -> list[Token]:

@@ -41,6 +41,7 @@ class OpenFence:
         self._start = start
         self._read = 0
         self._indent = 0
+        self._mark = ""
 
     def read(self, source: str) -> tuple[list[Line], list[Line]]:
         """The lines of what `source`, which only ever grows, has completed since the last call; and of the rest."""
@@ -49,13 +50,15 @@ class OpenFence:
             opening = source[self._start :].partition("\n")[0]
             mark = opening.lstrip(" ")
             self._indent = len(opening) - len(mark)
+            self._mark = mark[0]
             whole.extend(fence_label(fence_language(mark.lstrip("`~")), self._width, self._palette))
             self._read = self._start + len(opening) + 1
         body, newline, last = source[self._read :].rpartition("\n")
         if newline:
             whole.extend(self._draw(body))
             self._read += len(body) + 1
-        return whole, self._draw(last) if last.strip(" \t") else []
+        shown = last.strip(" \t" + self._mark)  # what may become the closing line is not drawn before it is known
+        return whole, self._draw(last) if shown else []
 
     def _draw(self, code: str) -> list[Line]:
         code = sanitize(code)

@@ -5,7 +5,8 @@ The rest is parsed again from its start, the last safe point, when text arrives.
 
 - after a block that ends by itself with a complete line: an ATX heading, a rule, a closed fence;
 - at the complete first line of a top-level block that stands after a blank line: the block before it has ended, since
-  whatever can go on after a blank line (lists, fences, indented code) would have taken that line.
+  whatever can go on after a blank line (lists, fences, indented code) would have taken that line. A heading, rule or
+  fence needs no blank line before it.
 
 Only blocks at the top level count: what grows inside a list or a quote is part of that list or quote.
 """
@@ -106,11 +107,16 @@ def _safe_points(tops: list[Token], lines: list[str], *, final: bool) -> list[in
     cuts: set[int] = set()
     for top in tops:
         start, end = top.map or (0, 0)
-        if start > 0 and start < complete and not lines[start - 1].strip(" \t"):
+        if 0 < start < complete and (_interrupts(top) or not lines[start - 1].strip(" \t")):
             cuts.add(start)
         if end <= complete and end < len(lines) and _ends_itself(top, lines[end - 1]):
             cuts.add(end)
     return sorted(cuts)
+
+
+def _interrupts(top: Token) -> bool:
+    """Whether `top`'s complete first line ends any block before it, a paragraph too, whatever comes after."""
+    return top.type in ("fence", "hr") or (top.type == "heading_open" and top.markup.startswith("#"))
 
 
 def _ends_itself(top: Token, last_line: str) -> bool:

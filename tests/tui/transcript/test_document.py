@@ -135,10 +135,10 @@ def test_an_open_fence_is_drawn_line_by_line_as_in_one_go(pieces: list[str]) -> 
     opening = " ```python\n"
     document = Document(opening)
     document.draw(30, PLAIN)
-    for piece in pieces:
+    for piece in [*pieces, "\nend"]:
         document.append(piece)
         document.draw(30, PLAIN)
-    expected = render(opening + "".join(pieces), {}, 30, PLAIN, final=False)
+    expected = render(opening + "".join(pieces) + "\nend", {}, 30, PLAIN, final=False)
     assert [document[row].text for row in range(document.height)] == [
         "".join(segment.text for segment in line) for line in expected
     ]
