@@ -66,15 +66,20 @@ class SourcesScreen(ModalScreen[None]):
         cited = number < self._cited
         line = Text.assemble((f"[{plain(passage.id)}]".ljust(6), f"bold {SEARCH}" if cited else QUIET))
         line.append(plain(passage.title or passage.source), "" if cited else QUIET)
-        if passage.locator:
-            line.append(f" · {plain(passage.locator)}", QUIET)
+        if place := _place(passage):
+            line.append(f" · {place}", QUIET)
         if not cited:
             line.append(" · found, not cited", f"italic {QUIET}")
         line.no_wrap = True
         return line
 
 
+def _place(passage: Citation) -> str:
+    """The locator, unless the title says it already."""
+    return "" if passage.locator in passage.title else plain(passage.locator)
+
+
 def _shown(passage: Citation) -> Group:
     heading = Text(plain(passage.title or passage.source), "bold")
-    where = " · ".join(plain(part) for part in (passage.source, passage.locator) if part)
+    where = " · ".join(part for part in (plain(passage.source), _place(passage)) if part)
     return Group(heading, Text(where, QUIET), Text(), Text(sanitize(passage.snippet) or "No text was sent for it."))

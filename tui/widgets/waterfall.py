@@ -81,9 +81,16 @@ def gaps(spans: Iterable[Span], until: float) -> list[tuple[float, float]]:
 
 
 def by_stage(spans: Iterable[Span]) -> list[tuple[Stage, list[Span]]]:
-    """The spans of each stage, stages in the order in which they began (in the order of a request where equal)."""
+    """The spans of each stage: those before the first token as they began, then those after it.
+
+    Where client and server measured the same border, their clocks may differ by a moment: the order does not.
+    """
+
+    def place(span: Span) -> tuple[bool, float, int]:
+        return span.stage in AFTER_FIRST_TOKEN, span.offset, STAGES.index(span.stage)
+
     grouped: dict[Stage, list[Span]] = {}
-    for span in sorted(spans, key=lambda span: (span.offset, STAGES.index(span.stage))):
+    for span in sorted(spans, key=place):
         grouped.setdefault(span.stage, []).append(span)
     return list(grouped.items())
 

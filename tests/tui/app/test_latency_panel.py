@@ -131,9 +131,10 @@ def test_gaps_are_what_no_stage_before_the_first_token_covers() -> None:
     assert gaps(spans, 60) == [(0.0, 10), (55, 60)]
 
 
-def test_stages_are_in_the_order_in_which_they_began() -> None:
-    spans = [Span("prefill", 5, 30), Span("retrieval", 0, 20), Span("prefill", 40, 5)]
-    assert [(stage, len(own)) for stage, own in by_stage(spans)] == [("retrieval", 1), ("prefill", 2)]
+def test_stages_are_in_the_order_in_which_they_began_and_generation_after_them() -> None:
+    spans = [Span("total_generation", 44, 9), Span("prefill", 5, 30), Span("retrieval", 0, 20), Span("prefill", 45, 5)]
+    stages = [(stage, len(own)) for stage, own in by_stage(spans)]
+    assert stages == [("retrieval", 1), ("prefill", 2), ("total_generation", 1)]
 
 
 @pytest.mark.parametrize(
