@@ -20,6 +20,7 @@ from backends.sse.address import parse_address
 from backends.sse.credentials import read_key
 from backends.sse.placement import arrival, place
 from backends.sse.timeouts import Timeouts
+from backends.telemetry.stages import MeasuredBy, Span, Stage
 
 if TYPE_CHECKING:
     from backends.sse.client import Client, EventStream
@@ -147,6 +148,7 @@ class _Reader:
         self._stream = stream
         self._where = where
         self._arrived: float | None = None
+        self._spans: dict[tuple[Stage, MeasuredBy], Span] = {}
 
     def read(self, name: str, data: str) -> Event | None:
         """One frame; None when this version does not know its event. Raises BackendError when it is malformed."""
@@ -175,6 +177,9 @@ class _Reader:
         )
 
     def _placed(self, meta: Meta) -> Meta:
+        """`meta` with every server span so far: a truer arrival moves the earlier ones too."""
+        self._spans |= {(span.stage, span.by): span for span in meta.spans}
+        meta = msgspec.structs.replace(meta, spans=tuple(self._spans.values()))
         received, timing = self._stream.now(), self._stream.timing
         if meta.latency is not None:
             arrived = arrival(timing, received, meta.latency)

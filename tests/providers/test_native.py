@@ -95,6 +95,16 @@ class TestAgainstServe:
         assert {stage for stage, _ in bill.parts} == {"network_in", "prefill"}
         assert bill.unattributed < 0.5 * ttft  # generous: nothing but this process's own work is left out
 
+    async def test_a_truer_arrival_moves_the_stages_told_before_it_too(self) -> None:
+        """The first event was held up on its way, the second was not: the stages keep their order on our clock."""
+        late = b'event: meta\ndata: {"latency":10,"spans":[{"stage":"retrieval","offset":0,"duration":10}]}\n\n'
+        prompt = b'event: meta\ndata: {"latency":300,"spans":[{"stage":"prefill","offset":10,"duration":290}]}\n\n'
+        got = await read_from(*event_stream(0.25, late, prompt, DONE))
+
+        spans = {span.stage: span for event in got if isinstance(event, Meta) for span in event.spans}
+        assert spans["prefill"].offset == pytest.approx(spans["retrieval"].end)
+        assert spans["network_in"].end == pytest.approx(spans["retrieval"].offset)
+
     async def test_its_times_are_its_own(self) -> None:
         async with listening(create_app(Scripted(Meta("m", 1e6), Done(0, 1e6)))) as url:
             native = Native(url)
