@@ -28,7 +28,7 @@ from backends.events import Done, Error, Event, FinishReason, Meta, Reasoning, S
 from backends.providers import ProviderOptions, Site
 from backends.sse.address import Address, parse_address
 from backends.sse.credentials import read_key
-from backends.sse.excerpt import clean, message_of
+from backends.sse.excerpt import clean, is_context_full, message_of
 from backends.sse.placement import Timing
 from backends.sse.timeouts import Timeouts
 from backends.telemetry.stages import Span
@@ -71,8 +71,6 @@ _COUNTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("accepted_tokens", ("timings", "draft_n_accepted")),
 )
 """Where a chunk tells a count: the field of `Meta`, and the path to it. The first place that tells wins."""
-
-_CONTEXT_FULL = frozenset({"exceed_context_size_error", "context_length_exceeded"})
 
 
 class Options(ProviderOptions, frozen=True, kw_only=True):
@@ -339,8 +337,8 @@ class ChunkReader:
         """An error inside a 200: ``{"message", "type", "code"}``, where `code` may be an HTTP status."""
         fields = error if isinstance(error, dict) else {"message": error}
         message = clean(message_of(fields), secrets=self._secrets) or "the server reports an error without words"
-        kind, status = fields.get("type"), fields.get("code")
-        if kind in _CONTEXT_FULL or status in _CONTEXT_FULL:
+        status = fields.get("code")
+        if is_context_full(fields):
             return Error(Code.CONTEXT_FULL, f"{self._where}: {message}")
         if isinstance(status, int) and 400 <= status < 600:
             return Error(http_code(status), f"{self._where}: {message}", retryable=status >= 500 or status == 429)

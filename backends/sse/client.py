@@ -34,7 +34,7 @@ MAX_EVENT = 32 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
 _MAX_JSON = 8 * 1024 * 1024
 _DRAIN_S = 0.25
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=60.0)
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=128, keepalive_expiry=60.0)
 
 
 class Client:

@@ -53,6 +53,15 @@ def excerpt(body: bytes, secrets: Iterable[str] = ()) -> str:
     return clean(text, secrets=secrets)
 
 
+def is_context_full(error: Any) -> bool:
+    """True when a decoded ``{"type": …, "code": …}`` says that prompt and answer do not fit the model's context.
+
+    ``exceed_context_size_error`` is llama-server's, ``context_length_exceeded`` OpenAI's and vLLM's.
+    """
+    kinds = (error.get("type"), error.get("code")) if isinstance(error, dict) else ()
+    return any(kind in ("exceed_context_size_error", "context_length_exceeded") for kind in kinds)
+
+
 def message_of(value: Any, depth: int = 0) -> str:
     """The human sentence inside a decoded JSON error; '' where there is none."""
     if isinstance(value, str):

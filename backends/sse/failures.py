@@ -7,10 +7,11 @@ import ssl
 from collections.abc import Iterable, Iterator, Mapping
 
 import httpx
+import msgspec
 
 from backends.errors import BackendError, Code, http_code
 from backends.sse.address import Address
-from backends.sse.excerpt import clean, excerpt
+from backends.sse.excerpt import clean, excerpt, is_context_full
 
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _HINTS = {
@@ -58,6 +59,8 @@ def from_status(response: httpx.Response, body: bytes, address: Address, secrets
     message = (
         f"{address.shown} answered HTTP {status}" + (f" ({hint})" if hint else "") + (f": {words}" if words else "")
     )
+    if _says_context_full(body):
+        return BackendError(Code.CONTEXT_FULL, message)
     retry_after = seconds_of(response.headers)
     return BackendError(http_code(status), message, retryable=status in _RETRYABLE, retry_after=retry_after)
 
@@ -69,6 +72,14 @@ def seconds_of(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         return None
     return seconds if 0 <= seconds < 86_400 else None
+
+
+def _says_context_full(body: bytes) -> bool:
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(value, dict) and is_context_full(value.get("error"))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

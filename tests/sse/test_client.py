@@ -258,6 +258,14 @@ class TestErrors:
             assert (error.code, error.retryable, error.retry_after) == (f"HTTP_{status}", retryable, 7.0)
             assert says in error.message
 
+    @pytest.mark.parametrize("field", ['"type": "exceed_context_size_error"', '"code": "context_length_exceeded"'])
+    async def test_a_prompt_that_does_not_fit(self, field: str) -> None:
+        body = b'{"error": {"message": "1000 > 512", %b}}' % field.encode()
+        async with talking(response(400, body=body)) as (client, _):
+            error = await failure(client)
+            assert (error.code, error.retryable) == (Code.CONTEXT_FULL, False)
+            assert "1000 > 512" in error.message
+
     async def test_a_redirect_is_not_followed(self) -> None:
         async with talking(event_stream(b"data: 1\n\n")[0]) as (_, other):
             location = f"location: {other.url}/x?key=sk-very-secret"
