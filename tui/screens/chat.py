@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -43,6 +44,9 @@ TICK = 0.2
 
 WARM_AFTER = 0.25
 """Seconds without a key after which the backend is told what is being typed."""
+
+HEAD_START = 10
+"""Turns of the event loop that the request gets before the screen is laid out and painted, which takes far longer."""
 
 REMARK = 4.0
 """Seconds that a remark stays in the status line."""
@@ -225,7 +229,7 @@ class ChatScreen(Screen[None]):
     # -- asking ------------------------------------------------------------------------------------------------------
 
     @on(Composer.Submitted)
-    def _submitted(self, event: Composer.Submitted) -> None:
+    async def _submitted(self, event: Composer.Submitted) -> None:
         entered = self.worker.clock()
         text = event.text.strip()
         if not text:
@@ -235,31 +239,33 @@ class ChatScreen(Screen[None]):
             self.query_one(Composer).text = event.text
             self._say("An answer is running: Esc cancels it, Enter again cancels it and sends this")
             return
-        self._ask(text, entered)
+        await self._ask(text, entered)
 
     @on(Welcome.Asked)
-    def _sample_chosen(self, event: Welcome.Asked) -> None:
+    async def _sample_chosen(self, event: Welcome.Asked) -> None:
         self.query_one(Composer).focus()
-        self._ask(event.question, self.worker.clock())
+        await self._ask(event.question, self.worker.clock())
 
-    def _ask(self, text: str, entered: float) -> None:
+    async def _ask(self, text: str, entered: float) -> None:
         self.worker.cancel()
         self._show_welcome(False)
         self._view.show(self._conversation.ask(text, self._connection.name))
-        self._answer(entered)
+        await self._answer(entered)
 
-    def _answer(self, entered: float) -> None:
+    async def _answer(self, entered: float) -> None:
         """Have the newest question answered."""
         turn = self._conversation.begin_answer(self._connection.name)
-        self._stream(turn, ChatRequest(self._conversation.messages(), key=secrets.token_hex(16)), entered)
+        await self._stream(turn, ChatRequest(self._conversation.messages(), key=secrets.token_hex(16)), entered)
 
-    def _stream(self, turn: Turn, request: ChatRequest, entered: float) -> None:
+    async def _stream(self, turn: Turn, request: ChatRequest, entered: float) -> None:
         self._insisted, self._remark = False, ""
         self._view.begin(turn)
         run = self.worker.begin(turn, self._conversation, entered)
         self._read(run, request)
         self._ticker.resume()
         self._update()
+        for _ in range(HEAD_START):
+            await asyncio.sleep(0)
 
     @work(group="answer")
     async def _read(self, run: Run, request: ChatRequest) -> None:
@@ -328,16 +334,16 @@ class ChatScreen(Screen[None]):
 
         self.app.push_screen(BackendsScreen(self._config.backends, self._connection.name), chosen)
 
-    def action_continue_answer(self) -> None:
+    async def action_continue_answer(self) -> None:
         """Ctrl+G: go on where the newest answer was cut, in the same message."""
         answer = self._conversation.answer
         if answer is None or not self._conversation.can_continue:
             self._say("nothing to continue: the last answer is complete")
             return
         request = ChatRequest(self._conversation.messages(), continue_from=answer.content, key=secrets.token_hex(16))
-        self._stream(answer, request, self.worker.clock())
+        await self._stream(answer, request, self.worker.clock())
 
-    def action_retry(self) -> None:
+    async def action_retry(self) -> None:
         """Ctrl+R: answer the newest question again; the old answer stays in the tree beside the new one."""
         entered = self.worker.clock()
         if self._conversation.question is None:
@@ -346,7 +352,7 @@ class ChatScreen(Screen[None]):
         self.worker.cancel()
         if (answer := self._conversation.answer) is not None:
             self._view.forget(answer)
-        self._answer(entered)
+        await self._answer(entered)
 
     def action_new_conversation(self) -> None:
         """Ctrl+N."""
