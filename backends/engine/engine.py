@@ -19,8 +19,9 @@ from backends.errors import BackendError, Code
 from backends.events import Event, Status, is_terminal
 
 if TYPE_CHECKING:
+    from backends.engine.load import ModelInfo
     from backends.engine.loop import StepLoop
-    from backends.engine.runner import ModelInfo, Runner
+    from backends.engine.runner import Runner
     from backends.engine.template import ChatTemplate
 
 log = logging.getLogger(__name__)
@@ -129,7 +130,10 @@ class Engine:
         draw = resolve(request.sampling, model_defaults(runner.metadata))
         if request.max_tokens is not None and request.max_tokens < 1:
             raise BackendError(Code.BAD_REQUEST, f"max_tokens {request.max_tokens} is not at least 1")
-        prompt = await asyncio.to_thread(_prompt, runner, template, request)
+        try:
+            prompt = await asyncio.to_thread(_prompt, runner, template, request)
+        except BackendError as error:  # perhaps because the loop has died and closed the runner meanwhile
+            raise self._failure or error from None
         n_ctx = runner.info.n_ctx
         limit = answer_limit(len(prompt), request.max_tokens, request.token_limit, n_ctx)
         if limit < 1:

@@ -6,11 +6,12 @@ the engine keeps the account itself. Nothing here touches llama.cpp.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import msgspec
 
-from backends.engine.options import KvType
+from backends.engine.options import EngineOptions, KvType
 
 BYTES_PER_ELEMENT: dict[KvType, float] = {
     "f32": 4,
@@ -27,6 +28,9 @@ BYTES_PER_ELEMENT: dict[KvType, float] = {
 AUTO_KV_BYTES = 1 << 30
 """What the cache may cost when its size is left to the engine and one context is smaller than that."""
 
+MIN_AUTO_CTX = 2048
+"""Tokens below which a conversation is not cut for want of memory: then rather say that there is not enough."""
+
 
 def bytes_per_token(layers: int, kv_heads: int, head_dim: int, kv_type: KvType = "f16") -> int:
     """Bytes that one cell costs: 2 (K and V) x layers x KV heads x head dimension x bytes of a number.
@@ -36,10 +40,29 @@ def bytes_per_token(layers: int, kv_heads: int, head_dim: int, kv_type: KvType =
     return round(2 * layers * kv_heads * head_dim * BYTES_PER_ELEMENT[kv_type])
 
 
-def cells_for(n_ctx: int, max_streams: int, token_bytes: int) -> int:
-    """How many cells to have when nobody said: `n_ctx` per stream within `AUTO_KV_BYTES`, at least one `n_ctx`."""
-    affordable = AUTO_KV_BYTES // max(1, token_bytes)
-    return max(n_ctx, min(n_ctx * max_streams, affordable))
+def plan(options: EngineOptions, n_ctx_train: int, token_bytes: int, memory: int | None) -> tuple[int, int]:
+    """Tokens that one conversation may hold, and cells of the whole cache.
+
+    What `options` leave open: a conversation may hold what the model was trained for, every stream has that much, and
+    both give way to memory: the cache takes at most half of `memory` (bytes; None: not known), and no more than
+    `AUTO_KV_BYTES` for further streams. What they ask for is taken as it is. Raises ValueError with the numbers when
+    that is more than there is.
+    """
+    token_bytes = max(1, token_bytes)
+    room = sys.maxsize if memory is None else memory // 2 // token_bytes
+    n_ctx = options.n_ctx or min(n_ctx_train, options.kv_cells or max(room, MIN_AUTO_CTX))
+    affordable = min(room, AUTO_KV_BYTES // token_bytes)
+    cells = options.kv_cells or max(n_ctx, min(n_ctx * options.max_streams, affordable))
+    if memory is not None and cells * token_bytes > memory:
+        raise ValueError(
+            f"a KV cache of {cells:,} tokens takes {_gib(cells * token_bytes)}, but {_gib(memory)} of memory are free; "
+            "set n_ctx or kv_cells lower, or kv_type to q8_0"
+        )
+    return min(n_ctx, cells), cells
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
 
 
 class _Account(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""llama.cpp as a library: importing it, its log, and what the machine offers. Used by runner.py alone."""
+"""llama.cpp as a library: importing it, its log, and what has to be known about it. For load.py and runner.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import os
 import re
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 from backends.errors import BackendError, Code
@@ -65,32 +64,6 @@ def abort_callback(library: Any) -> Any:
     """
     address = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value
     return library.ggml_abort_callback(address)
-
-
-def physical_cores() -> int:
-    """Cores this process may use, hyper-threads not counted: two of them on one core slow each other in matrix work."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    cores = set()
-    for cpu in allowed:
-        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            cores.add(siblings.read_text())
-        except OSError:  # not Linux, or hidden in a container
-            return len(allowed)
-    return max(1, len(cores))
-
-
-BYTES_PER_THREAD = 16 << 20
-
-
-def threads_for(model_bytes: int, cores: int) -> int:
-    """How many threads to compute with when nobody said: all cores, but one for every 16 MiB of weights at most.
-
-    Threads meet after every operation, spinning. A small model spends more on meeting than it gains; where another
-    process has a core, they spin for whole time slices (measured on 2 busy cores, 5M parameters: 15 tokens a second
-    with two threads, 340 with one).
-    """
-    return max(1, min(cores, model_bytes // BYTES_PER_THREAD))
 
 
 def crashes_repacked(library: Any) -> bool:

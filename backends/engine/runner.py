@@ -1,6 +1,6 @@
-"""llama.cpp behind plain Python calls: load, tokenize, decode a batch, sample. The only caller of llama.cpp.
+"""llama.cpp behind plain Python calls: tokenize, decode a batch, sample. With load.py the only caller of llama.cpp.
 
-Everything but `tokenize`, `count_tokens` and `abort` belongs to one thread, the scheduler's. The facts about the C API
+Everything but `tokenize` and `abort` belongs to one thread, the scheduler's. The facts about the C API
 that this relies on are those of ``llama.h``: what `llama_decode` returns, and what is in the memory afterwards.
 """
 
@@ -9,44 +9,18 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
-from backends.engine.kv_cache import bytes_per_token, cells_for
-from backends.engine.library import (
-    abort_callback,
-    complaint,
-    crashes_repacked,
-    load_library,
-    physical_cores,
-    threads_for,
-)
+from backends.engine.library import complaint
+from backends.engine.load import load, load_error
 from backends.engine.options import EngineOptions
 from backends.engine.sampler import Draw
 from backends.errors import BackendError, Code
 
 DECODED, NO_CELLS, ABORTED = 0, 1, 2
 """What `Runner.decode` returns; negative numbers are failures."""
-
-_FLASH = {"auto": -1, "off": 0, "on": 1}
-
-
-class ModelInfo(msgspec.Struct, frozen=True):
-    """What is loaded. Sizes in tokens (`n_ctx_train`, `n_ctx`, `kv_cells`) or bytes."""
-
-    name: str
-    path: str
-    description: str
-    n_params: int
-    size: int
-    n_ctx_train: int
-    n_ctx: int
-    kv_cells: int
-    kv_bytes_per_token: int
 
 
 class Job(NamedTuple):
@@ -66,108 +40,20 @@ class Runner:
 
         Raises BackendError: ENGINE_MISSING, or MODEL_LOAD with the path, the reason and advice.
         """
-        _check_file(options.model)
-        self._c = c = load_library()
-        complaint()
         self._abort_flag = ctypes.create_string_buffer(2)
-        self._abort_callback = abort_callback(c)
+        loaded = load(options, on_progress, ctypes.addressof(self._abort_flag))
+        self._c, self._model, self._context, self.metadata, self.info, self._keep = loaded
+        self._memory = self._c.llama_get_memory(self._context)
+        self._vocab: Any = self._c.llama_model_get_vocab(self._model)
         self._vocab_lock = threading.Lock()
-        self._context: Any = None
-        self._model: Any = self._load_model(options, on_progress)
-        try:
-            self._vocab: Any = c.llama_model_get_vocab(self._model)
-            self.metadata = self._read_metadata()
-            self._n_ctx, token_bytes = self._plan_context(options)
-            self._context = self._open_context(options, token_bytes)
-            self._memory = c.llama_get_memory(self._context)
-            self.info = self._describe(options, token_bytes)
-            self._n_vocab = int(c.llama_vocab_n_tokens(self._vocab))
-            self._pieces: dict[int, bytes] = {}
-            self.bos = self._find_bos()
-            self._newline = self._find_newline()
-            self._make_batch(options)
-            self._warm_up()
-        except BackendError:
+        self._n_vocab = int(self._c.llama_vocab_n_tokens(self._vocab))
+        self._pieces: dict[int, bytes] = {}
+        self.bos = self._find_bos()
+        self._newline = self._find_newline()
+        self._make_batch(options)
+        if code := self._warm_up():
             self.close()
-            raise
-
-    # ---- loading
-
-    def _load_model(self, options: EngineOptions, on_progress: Callable[[float], bool]) -> Any:
-        params = self._c.llama_model_default_params()
-        params.n_gpu_layers = options.n_gpu_layers
-        repack = options.repack_weights
-        params.use_extra_bufts = repack == "on" or (repack == "auto" and not crashes_repacked(self._c))
-        callback = self._c.llama_progress_callback(lambda part, _data: on_progress(part))
-        params.progress_callback = callback
-        model = self._c.llama_model_load_from_file(str(Path(options.model).expanduser()).encode(), params)
-        if not model:
-            raise _load_error(options.model, complaint() or "llama.cpp gave no reason")
-        if not self._c.llama_model_has_decoder(model) or self._c.llama_model_has_encoder(model):
-            self._c.llama_model_free(model)
-            raise _load_error(options.model, "it is not a text-generating (decoder-only) model")
-        return model
-
-    def _plan_context(self, options: EngineOptions) -> tuple[int, int]:
-        """Tokens of one conversation, and bytes that a cell of the KV cache costs."""
-        c, model = self._c, self._model
-        heads = max(1, int(c.llama_model_n_head(model)))
-        architecture = self.metadata.get("general.architecture", "")
-        default = int(c.llama_model_n_embd(model)) // heads
-        key = int(self.metadata.get(f"{architecture}.attention.key_length", default))
-        value = int(self.metadata.get(f"{architecture}.attention.value_length", default))
-        layers, kv_heads = int(c.llama_model_n_layer(model)), int(c.llama_model_n_head_kv(model))
-        token_bytes = bytes_per_token(layers, kv_heads, (key + value) // 2, options.kv_type)
-        return options.n_ctx or int(c.llama_model_n_ctx_train(model)), token_bytes
-
-    def _open_context(self, options: EngineOptions, token_bytes: int) -> Any:
-        c = self._c
-        cells = options.kv_cells or cells_for(self._n_ctx, options.max_streams, token_bytes)
-        params = c.llama_context_default_params()
-        params.n_ctx = cells
-        params.n_batch, params.n_ubatch = options.n_batch, min(options.n_ubatch, options.n_batch)
-        params.n_seq_max = params.n_outputs_max = options.max_streams
-        params.n_threads = params.n_threads_batch = options.n_threads or threads_for(
-            int(c.llama_model_size(self._model)), physical_cores()
-        )
-        params.flash_attn_type = _FLASH[options.flash_attention]
-        params.type_k = params.type_v = getattr(c, f"GGML_TYPE_{options.kv_type.upper()}")
-        params.kv_unified = True
-        params.abort_callback = self._abort_callback
-        params.abort_callback_data = ctypes.addressof(self._abort_flag)
-        context = c.llama_init_from_model(self._model, params)
-        if not context:
-            size = f"{cells * token_bytes / 2**30:.1f} GiB"
-            advice = f"the KV cache of {cells:,} tokens takes {size}; a smaller n_ctx or another kv_type may help"
-            raise _load_error(options.model, f"{complaint() or 'no context could be made'} ({advice})")
-        return context
-
-    def _describe(self, options: EngineOptions, token_bytes: int) -> ModelInfo:
-        c = self._c
-        text = ctypes.create_string_buffer(256)
-        c.llama_model_desc(self._model, text, len(text))
-        cells = int(c.llama_n_ctx(self._context))
-        return ModelInfo(
-            name=self.metadata.get("general.name") or Path(options.model).stem,
-            path=options.model,
-            description=text.value.decode("utf-8", "replace"),
-            n_params=int(c.llama_model_n_params(self._model)),
-            size=int(c.llama_model_size(self._model)),
-            n_ctx_train=int(c.llama_model_n_ctx_train(self._model)),
-            n_ctx=min(self._n_ctx, cells),
-            kv_cells=cells,
-            kv_bytes_per_token=token_bytes,
-        )
-
-    def _read_metadata(self) -> dict[str, str]:
-        """The GGUF's keys as text; arrays as llama.cpp prints them."""
-        c, model = self._c, self._model
-        found: dict[str, str] = {}
-        for index in range(c.llama_model_meta_count(model)):
-            key = _c_text(partial(c.llama_model_meta_key_by_index, model, index))
-            if not key.startswith("tokenizer.ggml.") or key.rpartition(".")[2] in ("model", "pre", "add_space_prefix"):
-                found[key] = _c_text(partial(c.llama_model_meta_val_str_by_index, model, index))
-        return found
+            raise load_error(options.model, f"it cannot compute a token (llama_decode returned {code}, {complaint()})")
 
     def _make_batch(self, options: EngineOptions) -> None:
         """The batch that every step reuses: numpy arrays, with llama.cpp's struct pointing into them."""
@@ -192,15 +78,13 @@ class Runner:
         self._logits: np.ndarray[Any, np.dtype[np.float32]] | None = None
         self._logits_address = 0
 
-    def _warm_up(self) -> None:
-        """Touch all weights once, so that the first prompt does not pay for reading them from the disk."""
+    def _warm_up(self) -> int:
+        """Touch all weights once, so that the first prompt does not pay for reading them. Returns `decode`'s code."""
         self._c.llama_set_warmup(self._context, True)
-        if code := self.decode([Job(0, 0, [max(0, self._c.llama_vocab_bos(self._vocab))], True)]):
-            raise _load_error(
-                self.info.path, f"it cannot compute a token (llama_decode returned {code}, {complaint()})"
-            )
+        code = self.decode([Job(0, 0, [max(0, self._c.llama_vocab_bos(self._vocab))], True)])
         self._c.llama_memory_clear(self._memory, True)
         self._c.llama_set_warmup(self._context, False)
+        return code
 
     # ---- text and tokens
 
@@ -345,34 +229,6 @@ class Runner:
         with self._vocab_lock:
             if self._model:
                 self._logits = None
-                if self._context:
-                    self._c.llama_free(self._context)
+                self._c.llama_free(self._context)
                 self._c.llama_model_free(self._model)
                 self._model = None
-
-
-def _check_file(path: str) -> None:
-    file = Path(path).expanduser()
-    try:
-        with file.open("rb") as stream:
-            magic = stream.read(4)
-    except OSError as error:
-        raise _load_error(path, error.strerror or str(error)) from None
-    if magic != b"GGUF":
-        raise _load_error(path, "it does not begin like a GGUF file")
-
-
-def _load_error(path: str, reason: str) -> BackendError:
-    return BackendError(
-        Code.MODEL_LOAD, f"cannot load the model {path}: {reason}. Check the path, or fetch the file again."
-    )
-
-
-def _c_text(call: Callable[[Any, int], int]) -> str:
-    """The text that a C function writes into a buffer, whose length it returns."""
-    buffer = ctypes.create_string_buffer(1024)
-    length = call(buffer, len(buffer))
-    if length >= len(buffer):
-        buffer = ctypes.create_string_buffer(length + 1)
-        call(buffer, len(buffer))
-    return buffer.value.decode("utf-8", "replace")

@@ -50,5 +50,18 @@ async def test_its_context_holds_a_conversation(engine: Engine) -> None:
     assert (answer.metas[0].prompt_tokens or 0) > 5 * engine.count_tokens(QUESTION)
 
 
-def test_its_prompt_is_small_enough_for_sources(engine: Engine) -> None:
+async def test_its_prompt_is_small_enough_for_sources(engine: Engine) -> None:
     assert engine.count_tokens(QUESTION) < len(QUESTION) / 2
+
+
+async def test_a_quantized_cache_is_cheaper() -> None:
+    costs = []
+    for kv_type in ("f16", "q8_0"):
+        engine = Engine(EngineOptions(model=str(MODEL), kv_type=kv_type, n_ctx=1024))
+        try:
+            answer = await ask(engine, Message("user", "Hello!"))
+        finally:
+            await engine.aclose()
+        costs.append(answer.metas[0].kv_bytes_per_token or 0)
+        assert answer.done.finish_reason == "stop"
+    assert costs[1] * 32 == costs[0] * 17

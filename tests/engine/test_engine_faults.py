@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from backends.engine import Engine, EngineOptions
-from backends.engine.library import crashes_repacked, physical_cores, threads_for
+from backends.engine.library import crashes_repacked
 from backends.engine.loop import StepLoop
 from backends.engine.runner import ABORTED, Job, Runner
 from backends.engine.template import ChatTemplate
@@ -80,6 +79,23 @@ async def test_a_model_that_cannot_be_read(tiny: Path, tmp_path: Path, damage: A
         assert reason in answer.error.message
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"kv_cells": 2**31 - 1}, "GiB of memory are free"),
+        ({"kv_type": "q8_0", "flash_attention": "off"}, "flash attention off"),
+    ],
+)
+async def test_a_context_that_cannot_be_made(tiny: Path, options: dict[str, Any], reason: str) -> None:
+    engine = Engine(EngineOptions(model=str(tiny), **options))
+    try:
+        error = (await ask(engine)).error
+    finally:
+        await engine.aclose()
+    assert error.code == "MODEL_LOAD"
+    assert reason in error.message
+
+
 async def test_a_chat_template_that_is_not_jinja(tmp_path: Path) -> None:
     engine = Engine(EngineOptions(model=str(write_model(tmp_path / "model.gguf", template="{% if %}"))))
     try:
@@ -129,17 +145,6 @@ def test_options_are_checked(options: dict[str, Any]) -> None:
 
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"model": "m.gguf", **options}, EngineOptions)
-
-
-@pytest.mark.parametrize(
-    ("model_mib", "cores", "threads"), [(5, 8, 1), (40, 8, 2), (130, 8, 8), (4000, 2, 2), (0, 4, 1)]
-)
-def test_a_small_model_gets_few_threads(model_mib: int, cores: int, threads: int) -> None:
-    assert threads_for(model_mib << 20, cores) == threads
-
-
-def test_there_is_at_least_one_core() -> None:
-    assert 1 <= physical_cores() <= (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize(("system", "crashes"), [(b"CPU : AVX2 = 1 | ", False), (b"CPU : AMX_INT8 = 1 | ", True)])

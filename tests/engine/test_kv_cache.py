@@ -6,7 +6,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from backends.engine.kv_cache import AUTO_KV_BYTES, KvCells, bytes_per_token, cells_for
+from backends.engine.kv_cache import KvCells, bytes_per_token, plan
+from backends.engine.options import EngineOptions
 
 TOTAL = 40
 slots = st.integers(0, 5)
@@ -98,14 +99,32 @@ def test_grouped_query_heads_and_quantized_cells_are_cheaper() -> None:
     assert bytes_per_token(32, 8, 128, "f32") == 2 * bytes_per_token(32, 8, 128, "f16")
 
 
+GIB = 1 << 30
+
+
 @pytest.mark.parametrize(
-    ("n_ctx", "streams", "token_bytes", "expected"),
+    ("options", "trained", "token_bytes", "memory", "expected"),
     [
-        (2048, 4, 2_000, 8192),  # a small model: a context for every stream
-        (131_072, 4, 131_072, 131_072),  # a large context: one, however many streams
-        (4096, 4, AUTO_KV_BYTES // 8192, 8192),  # as many as a GiB holds
-        (512, 4, 0, 2048),  # a model without a KV cache
+        ({}, 2048, 2_000, 8 * GIB, (2048, 8192)),  # a small model: a context for every stream
+        ({}, 2048, 2_000, None, (2048, 8192)),  # on a GPU, say
+        ({}, 131_072, 131_072, 64 * GIB, (131_072, 131_072)),  # a large context: one, however many streams
+        ({}, 131_072, 131_072, 8 * GIB, (32_768, 32_768)),  # as much of it as half of the memory holds
+        ({}, 131_072, 131_072, None, (131_072, 131_072)),
+        ({}, 4096, GIB // 8192, 64 * GIB, (4096, 8192)),  # further streams as far as a GiB goes
+        ({"n_ctx": 8192}, 4096, 1000, 8 * GIB, (8192, 32_768)),  # what was asked for is taken as it is
+        ({"n_ctx": 4096, "kv_cells": 5000}, 8192, 1000, GIB, (4096, 5000)),
+        ({"kv_cells": 1000}, 8192, 1000, GIB, (1000, 1000)),
+        ({"kv_cells": 20_000}, 8192, 1000, GIB, (8192, 20_000)),
+        ({"max_streams": 2}, 512, 0, 8 * GIB, (512, 1024)),  # a model without a KV cache
     ],
 )
-def test_cells_are_chosen_by_what_they_cost(n_ctx: int, streams: int, token_bytes: int, expected: int) -> None:
-    assert cells_for(n_ctx, streams, token_bytes) == expected
+def test_context_and_cells_are_chosen_by_what_they_cost(
+    options: dict[str, int], trained: int, token_bytes: int, memory: int | None, expected: tuple[int, int]
+) -> None:
+    assert plan(EngineOptions(model="m.gguf", **options), trained, token_bytes, memory) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"n_ctx": 100_000}, {"kv_cells": 100_000}, {}])
+def test_a_cache_larger_than_the_memory_is_refused_with_the_numbers(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"takes .* GiB, but 0\.0 GiB of memory are free"):
+        plan(EngineOptions(model="m.gguf", **options), 4096, 131_072, 50 << 20)  # type: ignore[arg-type]

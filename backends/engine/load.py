@@ -1,0 +1,168 @@
+"""Loading a GGUF into llama.cpp: the model, its metadata, and a context whose KV cache fits the memory."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from backends.engine.kv_cache import bytes_per_token, plan
+from backends.engine.library import abort_callback, complaint, crashes_repacked, load_library
+from backends.engine.machine import available_memory, physical_cores, threads_for
+from backends.engine.options import EngineOptions
+from backends.errors import BackendError, Code
+
+_FLASH = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """What is loaded. Sizes in tokens (`n_ctx_train`, `n_ctx`, `kv_cells`) or bytes."""
+
+    name: str
+    path: str
+    description: str
+    n_params: int
+    size: int
+    n_ctx_train: int
+    n_ctx: int
+    kv_cells: int
+    kv_bytes_per_token: int
+
+
+class Loaded(NamedTuple):
+    """llama.cpp's module and pointers. `metadata`: the GGUF's keys as text. `keep`: what must live as long as they."""
+
+    library: Any
+    model: Any
+    context: Any
+    metadata: dict[str, str]
+    info: ModelInfo
+    keep: Any
+
+
+def load(options: EngineOptions, on_progress: Callable[[float], bool], abort_flag: int) -> Loaded:
+    """Load the model and make a context for `max_streams` sequences in one unified KV cache.
+
+    `on_progress` gets the part of the weights that is read; False from it gives up. `abort_flag`: address of the two
+    bytes that the abort callback reads. Raises BackendError: ENGINE_MISSING, or MODEL_LOAD with path, reason, advice.
+    """
+    _check_file(options.model)
+    c = load_library()
+    complaint()
+    model = _open_model(c, options, on_progress)
+    try:
+        metadata = _read_metadata(c, model)
+        token_bytes = _token_bytes(c, model, metadata, options)
+        size = int(c.llama_model_size(model))
+        # the weights are mapped from the file, so they are not yet missing from what is free
+        memory = None if c.llama_supports_gpu_offload() else available_memory()
+        try:
+            n_ctx, cells = plan(
+                options, int(c.llama_model_n_ctx_train(model)), token_bytes, memory and max(0, memory - size)
+            )
+        except ValueError as error:
+            raise load_error(options.model, str(error)) from None
+        callback = abort_callback(c)
+        context = _open_context(c, model, options, cells, (callback, abort_flag))
+    except BackendError:
+        c.llama_model_free(model)
+        raise
+    cells = int(c.llama_n_ctx(context))
+    info = ModelInfo(
+        name=metadata.get("general.name") or Path(options.model).stem,
+        path=options.model,
+        description=_c_text(partial(c.llama_model_desc, model)),
+        n_params=int(c.llama_model_n_params(model)),
+        size=size,
+        n_ctx_train=int(c.llama_model_n_ctx_train(model)),
+        n_ctx=n_ctx,
+        kv_cells=cells,
+        kv_bytes_per_token=token_bytes,
+    )
+    return Loaded(c, model, context, metadata, info, callback)
+
+
+def load_error(path: str, reason: str) -> BackendError:
+    """MODEL_LOAD for the model at `path`."""
+    return BackendError(Code.MODEL_LOAD, f"cannot load the model {path}: {reason}")
+
+
+def _check_file(path: str) -> None:
+    """The mistakes that llama.cpp has no clear words for. Raises BackendError (MODEL_LOAD)."""
+    try:
+        with Path(path).expanduser().open("rb") as stream:
+            magic = stream.read(4)
+    except OSError as error:
+        raise load_error(path, f"{error.strerror or error}. Check the path in the configuration.") from None
+    if magic != b"GGUF":
+        raise load_error(path, "it does not begin like a GGUF file. Was it fetched completely, and is it one?")
+
+
+def _open_model(c: Any, options: EngineOptions, on_progress: Callable[[float], bool]) -> Any:
+    params = c.llama_model_default_params()
+    params.n_gpu_layers = options.n_gpu_layers
+    repack = options.repack_weights
+    params.use_extra_bufts = repack == "on" or (repack == "auto" and not crashes_repacked(c))
+    callback = c.llama_progress_callback(lambda part, _data: on_progress(part))
+    params.progress_callback = callback
+    model = c.llama_model_load_from_file(str(Path(options.model).expanduser()).encode(), params)
+    if not model:
+        reason = complaint() or "llama.cpp gave no reason"
+        raise load_error(options.model, f"{reason}. The file may be damaged: fetch it again.")
+    if not c.llama_model_has_decoder(model) or c.llama_model_has_encoder(model):
+        c.llama_model_free(model)
+        raise load_error(options.model, "it is not a model that generates text (decoder-only)")
+    return model
+
+
+def _read_metadata(c: Any, model: Any) -> dict[str, str]:
+    """The GGUF's keys as text, without the vocabulary; arrays as llama.cpp prints them."""
+    found: dict[str, str] = {}
+    for index in range(c.llama_model_meta_count(model)):
+        key = _c_text(partial(c.llama_model_meta_key_by_index, model, index))
+        if not key.startswith("tokenizer.ggml.") or key.rpartition(".")[2] in ("model", "pre", "add_space_prefix"):
+            found[key] = _c_text(partial(c.llama_model_meta_val_str_by_index, model, index))
+    return found
+
+
+def _token_bytes(c: Any, model: Any, metadata: dict[str, str], options: EngineOptions) -> int:
+    """Bytes that a cell of the KV cache costs."""
+    architecture = metadata.get("general.architecture", "")
+    default = int(c.llama_model_n_embd(model)) // max(1, int(c.llama_model_n_head(model)))
+    key = int(metadata.get(f"{architecture}.attention.key_length", default))
+    value = int(metadata.get(f"{architecture}.attention.value_length", default))
+    layers, kv_heads = int(c.llama_model_n_layer(model)), int(c.llama_model_n_head_kv(model))
+    return bytes_per_token(layers, kv_heads, (key + value) // 2, options.kv_type)
+
+
+def _open_context(c: Any, model: Any, options: EngineOptions, cells: int, abort: tuple[Any, int]) -> Any:
+    params = c.llama_context_default_params()
+    params.n_ctx = cells
+    params.n_batch, params.n_ubatch = options.n_batch, min(options.n_ubatch, options.n_batch)
+    params.n_seq_max = params.n_outputs_max = options.max_streams
+    threads = options.n_threads or threads_for(int(c.llama_model_size(model)), physical_cores())
+    params.n_threads = params.n_threads_batch = threads
+    params.flash_attn_type = _FLASH[options.flash_attention]
+    params.type_k = params.type_v = getattr(c, f"GGML_TYPE_{options.kv_type.upper()}")
+    params.kv_unified = True
+    params.abort_callback, params.abort_callback_data = abort
+    context = c.llama_init_from_model(model, params)
+    if not context:
+        reason = complaint() or "llama.cpp gave no reason"
+        settings = f"{cells:,} tokens of KV cache in {options.kv_type}, flash attention {options.flash_attention}"
+        raise load_error(options.model, f"no context could be made: {reason} ({settings})")
+    return context
+
+
+def _c_text(call: Callable[[Any, int], int]) -> str:
+    """The text that a C function writes into a buffer, whose length it returns."""
+    buffer = ctypes.create_string_buffer(1024)
+    length = call(buffer, len(buffer))
+    if length >= len(buffer):
+        buffer = ctypes.create_string_buffer(length + 1)
+        call(buffer, len(buffer))
+    return buffer.value.decode("utf-8", "replace")
