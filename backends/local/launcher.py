@@ -78,6 +78,7 @@ async def attach(spec: Spec, settings: Settings) -> Attachment:
                 if lease is not None:
                     return Attachment(name, endpoint, lease, folder, log, None)
                 folder.forget(name, endpoint)
+            folder.sweep()
             start = Start(spec, name, str(folder.path), settings.transport, settings.grace, settings.first_lease)
             return await _launch(start, folder, log)
     except TimeoutError:

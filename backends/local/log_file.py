@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 LIMIT = 1_000_000
@@ -11,6 +12,7 @@ LIMIT = 1_000_000
 KEPT = 8
 """How many logs are kept, of all models and settings together."""
 
+_ROUTINE = re.compile(r"[\d-]+ [\d:,]+ INFO ")  # as the child's logging writes it
 _TAIL = 4096
 _LINE = 300
 
@@ -33,7 +35,10 @@ class LogFile:
         return descriptor
 
     def last_line(self, start: int = 0) -> str:
-        """The last line that has text, written after byte `start`; "" if there is none. Printable characters only."""
+        """The last line that tells something, written after byte `start`; "" if there is none.
+
+        Routine (INFO) is left out, and so are characters that cannot be printed.
+        """
         try:
             with self.path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -42,4 +47,4 @@ class LogFile:
         except OSError:
             return ""
         words = ("".join(char for char in line if char.isprintable()).strip() for line in reversed(lines))
-        return next((line for line in words if line), "")[:_LINE]
+        return next((line for line in words if line and not _ROUTINE.match(line)), "")[:_LINE]

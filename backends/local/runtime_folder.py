@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,6 +22,7 @@ from backends.local.spec import Endpoint
 SOCKET_PATH_BYTES = 100
 """The longest path of a Unix socket that works everywhere (sockaddr_un: 108 bytes on Linux, 104 on macOS)."""
 
+_PROBE_S = 0.2
 _SOCKET_NAME_BYTES = 1 + 16 + 1 + 8 + len(".sock")
 
 
@@ -74,8 +77,30 @@ class RuntimeFolder:
             Path(endpoint.uds).unlink(missing_ok=True)
         self.hide(key, endpoint)
 
+    def sweep(self) -> None:
+        """Remove what children left that were killed: nobody else would, once the model or the settings changed."""
+        for path in self.path.glob("*.json"):
+            endpoint = self.find(path.stem)
+            if endpoint is not None and not _is_listening(endpoint):
+                self.forget(path.stem, endpoint)
+
     def _path(self, key: str) -> Path:
         return self.path / f"{key}.json"
+
+
+def _is_listening(endpoint: Endpoint) -> bool:
+    parts = urlsplit(endpoint.url)
+    where: str | tuple[str | None, int | None] = endpoint.uds or (parts.hostname, parts.port)
+    family = socket.AF_UNIX if endpoint.uds else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.settimeout(_PROBE_S)
+        try:
+            probe.connect(where)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:  # busy, most likely
+            return True
+    return True
 
 
 def private(path: Path) -> Path:

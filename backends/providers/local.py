@@ -37,6 +37,7 @@ LAST_WORDS_S = 0.5
 """How long what a dead child had sent may still be read."""
 
 _CUT = frozenset({Code.CONNECT, Code.INTERRUPTED, Code.TIMEOUT_CONNECT})
+_SEARCHING = frozenset({"retrieving", "reranking", "assembling"})
 _LEAVE = frozenset({Code.MODEL_LOAD, Code.ENGINE_MISSING, Code.SHUTDOWN, Code.INTERNAL})
 """Errors of a child that will not get better by asking it again."""
 
@@ -132,7 +133,7 @@ class Local:
         try:
             link = self._usable()
             if link is None:
-                yield Status("connecting", detail="starting the engine")
+                yield Status("loading", detail="starting the engine")
                 link = await self._linked()
                 clock = _Clock(called, waited=True)
             clock = clock or _Clock(called, waited=False)
@@ -277,23 +278,32 @@ class _Watch:
 class _Clock:
     """The child's events on the clock of our call, which was earlier by what the start took.
 
-    `waited`: this answer waited for the start. Then start and loading are one span, closed by the first event that is
-    neither: `model_load`, derived, from the call on.
+    `waited`: this answer waited for the start. That is part of `model_load`, as what the child spends on loading is:
+    a derived span from the call to the first event past both, or to the start's end where documents are searched
+    before the model is needed, since the child then reports its loading alone.
     """
 
     def __init__(self, called: float, *, waited: bool) -> None:
         self._called = called
         self._shift = _ms_since(called)
         self._waited = waited
+        self._searched = False
 
     def translate(self, event: Event) -> list[Event]:
         """What to send for one event of the child."""
-        events: list[Event] = [self._shifted(event)]
-        if self._waited and not (isinstance(event, Meta) or _is_start(event)):
+        events = [self._shifted(event)]
+        if self._waited and not isinstance(event, Meta) and not self._is_before_loaded(event):
             self._waited = False
-            loaded = _ms_since(self._called)
-            events.insert(0, Meta(latency=loaded, spans=(Span("model_load", 0.0, loaded, "derived"),)))
+            now = _ms_since(self._called)
+            load = Span("model_load", 0.0, self._shift if self._searched else now, "derived")
+            events.insert(0, Meta(latency=now, spans=(load,)))
         return events
+
+    def _is_before_loaded(self, event: Event) -> bool:
+        if isinstance(event, Status) and event.status in _SEARCHING:
+            self._searched = True
+            return True
+        return isinstance(event, Status) and event.status in ("connecting", "loading")
 
     def _shifted(self, event: Event) -> Event:
         if isinstance(event, Done):
@@ -321,10 +331,6 @@ def _import_native() -> type[Native]:
     from backends.providers.native import Native
 
     return Native
-
-
-def _is_start(event: Event) -> bool:
-    return isinstance(event, Status) and event.status in ("connecting", "loading")
 
 
 def _look(starting: asyncio.Task[_Link]) -> None:

@@ -40,6 +40,7 @@ def main() -> int:
     handshake = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints belongs into the log
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     start = msgspec.json.decode(sys.stdin.buffer.read(), type=Start)
     try:
         asyncio.run(_serve(start, handshake))
@@ -94,7 +95,7 @@ async def _watch(engine: Engine, leases: Leases, hide: Callable[[], None]) -> No
         log.error("%s", error)
         hide()
     else:
-        log.info("ready: %s", info)
+        log.info("%s is ready: context %d tokens, KV cache %d cells", info.name, info.n_ctx, info.kv_cells)
         leases.grant_while(lambda: engine.state == "ready")
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from backends import demo
+from backends import config, demo, providers
 from backends.backend import ChatRequest, Message
 from backends.errors import Code
-from backends.events import Done, Error, Meta, Status
+from backends.events import Citation, Done, Error, Meta, Status
 from backends.local.spec import Spec
 from backends.providers.local import Local
-from tests.local.talk import answer, ask
+from tests.local.talk import answer, ask, text_of
 
 OpenLocal = Callable[..., Local]
 
@@ -53,3 +53,17 @@ async def test_documents_that_are_not_there(open_local: OpenLocal, spec: Spec, t
     assert isinstance(last, Error)
     assert last.code == Code.NOT_FOUND
     assert "absent" in last.message
+
+
+async def test_the_demo_cites_the_sample_documents(open_local: OpenLocal) -> None:
+    """What a person meets at first: the built-in backend, as it is configured."""
+    built_in = providers.open_backend(config.parse(""))
+    assert isinstance(built_in, Local)
+    events = await answer(open_local(built_in.spec), ChatRequest((Message("user", QUESTION),)))
+    done = events[-1]
+    assert isinstance(done, Done), done
+    assert done.finish_reason == "stop"
+    cited = [event for event in events if isinstance(event, Citation)]
+    assert cited
+    assert f"[{cited[0].id}]" in text_of(events)
+    assert cited[0].source.endswith(".md")

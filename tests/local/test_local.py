@@ -24,7 +24,7 @@ OpenLocal = Callable[..., Local]
 
 async def test_the_first_question_starts_the_engine_and_is_answered(open_local: OpenLocal) -> None:
     events = await answer(open_local(), ask(max_tokens=6))
-    assert events[0] == Status("connecting", detail="starting the engine")
+    assert events[0] == Status("loading", detail="starting the engine")
     assert isinstance(events[-1], Done)
     assert events[-1].total_tokens == 6
     assert events[-1].finish_reason == "length"
@@ -35,6 +35,7 @@ async def test_the_first_question_starts_the_engine_and_is_answered(open_local: 
 async def test_loading_is_reported_with_progress(open_local: OpenLocal) -> None:
     events = await answer(open_local())
     loading = [event for event in events if isinstance(event, Status) and event.status == "loading"]
+    assert loading.pop(0).detail == "starting the engine"
     assert all(event.total == 1000 and 0 <= event.done <= 1000 for event in loading)
 
 
@@ -72,7 +73,7 @@ async def test_a_second_question_meets_a_running_engine(open_local: OpenLocal, s
     await answer(local)
     pid = child(settings)
     events = await answer(local)
-    assert Status("connecting", detail="starting the engine") not in events
+    assert Status("loading", detail="starting the engine") not in events
     assert not [
         span
         for event in events
@@ -94,7 +95,7 @@ async def test_warm_starts_the_engine(open_local: OpenLocal, settings: Settings)
     local = open_local()
     await local.warm(ask())
     assert is_running(child(settings))
-    assert Status("connecting", detail="starting the engine") not in await answer(local)
+    assert Status("loading", detail="starting the engine") not in await answer(local)
 
 
 async def test_the_child_ends_after_its_client_and_leaves_no_zombie(open_local: OpenLocal, settings: Settings) -> None:
@@ -131,7 +132,7 @@ async def test_a_closed_backend_says_so(open_local: OpenLocal) -> None:
 async def test_closing_while_it_starts_leaves_nothing(open_local: OpenLocal) -> None:
     local = open_local()
     events = local.stream(ask())
-    assert await anext(events) == Status("connecting", detail="starting the engine")
+    assert await anext(events) == Status("loading", detail="starting the engine")
     async with asyncio.TaskGroup() as group:
         warming = group.create_task(local.warm(ask()))
         last_event = group.create_task(anext(events))

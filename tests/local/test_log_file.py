@@ -31,6 +31,14 @@ def test_the_last_line_with_text(tmp_path: Path) -> None:
     assert log.last_line(len("first\n")) == "GGML_ASSERT(a == b) [31mfailed"
 
 
+def test_routine_is_not_quoted(tmp_path: Path) -> None:
+    log = LogFile(tmp_path, "k")
+    write(log, "GGML_ASSERT(x) failed\n2026-11-22 10:36:51,047 INFO __main__: demo is ready\n")
+    assert log.last_line() == "GGML_ASSERT(x) failed"
+    write(log, "2026-11-22 10:36:51,047 ERROR __main__: no\n")
+    assert log.last_line().endswith("ERROR __main__: no")
+
+
 def test_words_of_an_earlier_child_are_not_quoted(tmp_path: Path) -> None:
     log = LogFile(tmp_path, "k")
     write(log, "old\n")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import tempfile
 from pathlib import Path
 
@@ -57,7 +59,7 @@ def test_one_that_cannot_be_made_says_why(tmp_path: Path) -> None:
 
 
 def test_the_users_one_is_in_the_runtime_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    base = Path(tempfile.mkdtemp(prefix="x", dir="/tmp" if Path("/tmp").is_dir() else None))
+    base = Path(tempfile.mkdtemp(prefix="llmchat-"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
     try:
         assert RuntimeFolder.default().path == base / "llmchat"
@@ -118,6 +120,24 @@ def test_a_dead_childs_traces_go_and_its_successors_stay(tmp_path: Path) -> None
     assert folder.find(KEY) == alive
     assert not Path(dead.uds).exists()
     assert Path(alive.uds).exists()
+
+
+def test_what_killed_children_left_is_swept(tmp_path: Path) -> None:
+    folder = RuntimeFolder(Path(tempfile.mkdtemp(prefix="llmchat-")))
+    alive, dead = (Endpoint(1, "http://localhost", str(folder.new_socket(key)), "") for key in ("alive", "dead"))
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(alive.uds)
+        unix.listen()
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.bind(dead.uds)
+        listening = Endpoint(1, f"http://127.0.0.1:{tcp.getsockname()[1]}", "", "")
+        everybody = {"alive": alive, "dead": dead, "tcp": listening, "shut": Endpoint(1, "http://127.0.0.1:1", "", "")}
+        for name, endpoint in everybody.items():
+            folder.publish(name, endpoint)
+        folder.sweep()
+        left = {path.name for path in folder.path.iterdir()}
+    shutil.rmtree(folder.path)
+    assert left == {"alive.json", Path(alive.uds).name, "tcp.json"}
 
 
 def test_a_published_path_elsewhere_is_not_removed(tmp_path: Path) -> None:
