@@ -68,6 +68,7 @@ class Held:
                     self._frozen = time.monotonic()
                     self.reached.set()
                     await asyncio.get_running_loop().create_future()
+        self.reached.set()
 
     async def warm(self, request: ChatRequest) -> None:
         """Pass the hint on, and tell when it was taken."""
@@ -108,11 +109,14 @@ class Stage:
 
     async def ask_and_hold(self, question: str, tokens: int) -> None:
         """Type `question` and stop its answer behind `tokens` tokens."""
+        self._backend.reached.clear()
         self._backend.at = tokens
         await self._send(question)
         async with asyncio.timeout(PATIENCE):
             await self._backend.reached.wait()
         await self._settle()
+        if self._app.chat.worker.turn is None:
+            raise SystemExit(f"the answer to {question!r} ended before token {tokens}: hold it earlier")
 
     async def _send(self, question: str) -> None:
         await self._pilot.press(*("space" if key == " " else key for key in question), "enter")
@@ -131,7 +135,7 @@ async def streaming(stage: Stage) -> None:
     """An answer on its way, with the latency panel."""
     await stage.ready()
     await stage.ask(QUESTION)
-    await stage.ask_and_hold(LONG_QUESTION, 90)
+    await stage.ask_and_hold(LONG_QUESTION, 40)
 
 
 async def citations(stage: Stage) -> None:
@@ -144,7 +148,7 @@ async def citations(stage: Stage) -> None:
 async def cancelled(stage: Stage) -> None:
     """Esc in mid-answer."""
     await stage.ready()
-    await stage.ask_and_hold(LONG_QUESTION, 45)
+    await stage.ask_and_hold(LONG_QUESTION, 24)
     await stage.press("escape")
 
 
