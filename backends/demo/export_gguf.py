@@ -106,6 +106,7 @@ def write_model(network: Network, vocab: Vocabulary, path: Path, name: str) -> N
     writer.add_vocab_size(shape.vocab)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    writer.add_float32("general.sampling.temp", 0.0)  # greedy unless asked otherwise: it is trained to copy
     _write_tokenizer(writer, vocab)
     for tensor, value in _tensors(network).items():
         if value.ndim == 1:
