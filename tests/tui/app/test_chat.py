@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from textual.command import CommandPalette
@@ -14,6 +15,7 @@ from tests.tui.app.conftest import PAUSE, REFUND, Chat
 from tui.history import History
 from tui.screens.backends import BackendsScreen
 from tui.screens.help import HelpScreen
+from tui.screens.keys import CHAT_KEYS
 from tui.screens.sources import SourcesScreen
 from tui.widgets.welcome import Welcome
 
@@ -395,6 +397,27 @@ async def test_the_palette_has_the_commands(chat: Chat) -> None:
         assert chat.app.screen is chat.app.chat
     titles = {command.title for command in chat.app.get_system_commands(chat.app.chat)}
     assert {"New conversation", "Retry", "Continue", "Copy answer", "Switch backend", "Theme"} <= titles
+
+
+@pytest.mark.parametrize("width", [60, 120])
+async def test_help_explains_keys_stages_and_numbers(chat: Chat, width: int) -> None:
+    async with chat.app.run_test(size=(width, 150)) as pilot:
+        await pilot.press("f1")
+        await chat.until(pilot, lambda: "Keys" in chat.screen_text)
+        text = chat.screen_text
+        for key in CHAT_KEYS:
+            assert key.shown in text
+        for word in ("Esc", "Ctrl+Q", "queue", "first token", "unattributed", "TTFT", "llmchat.log"):
+            assert word in text
+
+
+async def test_a_history_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    history = History(tmp_path)  # a folder is no database
+    chat = Chat(history)
+    async with chat.app.run_test(size=SIZE, notifications=True) as pilot:
+        await chat.until(pilot, lambda: "History" in chat.screen_text)  # the title of the toast
+        assert [history.notice] == [notification.message for notification in chat.app._notifications]
+    history.close()
 
 
 async def test_the_answer_is_copied(chat: Chat) -> None:
