@@ -17,6 +17,7 @@ from tui.markdown.flow import Line, Run, pad, width_of, wrap
 from tui.markdown.inline import cited
 from tui.markdown.palette import Palette
 from tui.markdown.sanitize import hold, sanitize, scrub
+from tui.widgets.chat_palette import ChatPalette
 
 Kind = Literal["user", "assistant", "error", "notice"]
 Ending = Literal["complete", "truncated", "cancelled", "interrupted", "failed"]
@@ -37,30 +38,7 @@ _SKELETON = (0.7, 0.8, 0.4)
 """Lengths of the lines that stand for an answer still to come, as shares of the column."""
 
 
-@dataclass(frozen=True)
-class ChatPalette(Palette):
-    """Markdown's styles and those of what stands around it."""
-
-    title: Style
-    user: Style
-    user_bar: Style
-    error: Style
-    error_bar: Style
-    error_title: Style
-    notice: Style
-    reasoning: Style
-    waiting: Style
-    skeleton: Style
-    skeleton_lit: Style
-    ending: Style
-    note: Style
-    chip: Style
-    chip_selected: Style
-    cursor: Style
-    marker: Style
-
-
-@dataclass
+@dataclass(eq=False)
 class MessageView:
     """State and drawing of one message. `draw` brings lines up to date; `line` gives one of `height`."""
 
@@ -78,6 +56,8 @@ class MessageView:
     reasoning_open: bool = False
     tick: int = 0
     _floor: int = 0
+    _reasoning_drawing: tuple[int, bool, bool, int, ChatPalette] | None = None
+    _reasoning_strips: list[Strip] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _held: str = ""
     _plain: list[str] = field(default_factory=list)
@@ -92,6 +72,10 @@ class MessageView:
     def source(self) -> str:
         """The text, scrubbed."""
         return self.body.source if self.kind == "assistant" else scrub("".join(self._plain))
+
+    @property
+    def _has_text(self) -> bool:
+        return bool(self.body.height if self.kind == "assistant" else any(self._plain))
 
     @property
     def reasoning(self) -> str:
@@ -185,20 +169,27 @@ class MessageView:
         return head
 
     def _draw_reasoning(self, column: int, palette: ChatPalette) -> list[Strip]:
+        answering = bool(self.body.height) or not self.streaming
+        drawing = (len(self._reasoning), answering, self.reasoning_open, column, palette)
+        if drawing != self._reasoning_drawing:
+            self._reasoning_drawing = drawing
+            self._reasoning_strips = self._wrap_reasoning(answering, column, palette)
+        return [*self._reasoning_strips, Strip([], 0)] if self.body.height else self._reasoning_strips
+
+    def _wrap_reasoning(self, answering: bool, column: int, palette: ChatPalette) -> list[Strip]:
         text = self.reasoning.replace("\t", "    ").strip()
         toggle = Style.from_meta({"reasoning": self.key})
-        answering = bool(self.body.source.strip()) or not self.streaming
         sign = "▾" if self.reasoning_open or not answering else "▸"
         words = f"{len(text.split()):,} words"
         label = f"{sign} Thought, {words}" if answering else f"{sign} Thinking, {words}"
         strips = _strips([(label, palette.reasoning + toggle)], column, palette)
         if self.reasoning_open or not answering:
             bar = Segment("│ ", palette.rule)
+            if not self.reasoning_open:  # only the end is shown: wrap no more than that
+                text = text[-2 * _REASONING_ROWS * column :]
             lines = wrap([(text, palette.reasoning)], column - 2)
             shown = lines if self.reasoning_open else lines[-_REASONING_ROWS:]
             strips.extend(to_strip([bar, *line], MARGIN, palette) for line in shown)
-        if self.body.source.strip():
-            strips.append(Strip([], 0))
         return strips
 
     def _draw_plain(self, width: int, column: int, palette: ChatPalette) -> list[Strip]:
@@ -222,7 +213,7 @@ class MessageView:
             tail.extend(self._draw_chips(column, palette))
         if self.note:
             tail.extend(_strips([(sanitize(self.note), palette.note)], column, palette))
-        if tail and self.source.strip():
+        if tail and self._has_text:
             tail.insert(0, Strip([], 0))
         if self.streaming:  # the answer begins where the skeleton was: nothing above it moves
             tail.extend([Strip([], 0)] * (self._floor - self.body.height - len(tail)))
@@ -233,7 +224,7 @@ class MessageView:
         dots = "".join("●" if index == at else "·" for index in range(3))
         runs = [(dots + "  ", palette.cursor), (sanitize(self.waiting or ""), palette.waiting)]
         strips = _strips(runs, column, palette)
-        if not self.source.strip():  # where the answer will stand
+        if not self._has_text:  # where the answer will stand
             lit = self.tick % (len(_SKELETON) + 2)
             for index, share in enumerate(_SKELETON):
                 style = palette.skeleton_lit if index == lit else palette.skeleton

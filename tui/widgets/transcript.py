@@ -8,18 +8,16 @@ something to draw.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size, Spacing
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -27,8 +25,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from backends.events import Citation
-from tui.markdown.document import Place
-from tui.widgets.message_view import ChatPalette, Ending, Kind, MessageView
+from tui.widgets.chat_palette import PALETTE_CSS, ChatPalette, chat_palette, component_class
+from tui.widgets.message_stack import MessageStack, Spot
+from tui.widgets.message_view import Ending, Kind, MessageView
 
 _INDICATOR_FPS = 4.0
 """How often the typing indicator moves."""
@@ -38,7 +37,7 @@ class Transcript(ScrollView, can_focus=True):
     """Messages by key, in the order they were added. All texts may be untrusted."""
 
     ALLOW_SELECT = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"transcript--{role.replace('_', '-')}" for role in ChatPalette.roles()}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {component_class(role) for role in ChatPalette.roles()}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("home,ctrl+home", "scroll_home", "First", show=False),
         Binding("end,ctrl+end", "scroll_end", "Latest", show=False),
@@ -47,7 +46,8 @@ class Transcript(ScrollView, can_focus=True):
         Binding("enter", "open_chip", "Read source", show=False),
         Binding("y", "copy_answer", "Copy answer", show=False),
     ]
-    DEFAULT_CSS = """
+    DEFAULT_CSS = (
+        """
     Transcript {
         background: $background;
         color: $foreground;
@@ -62,44 +62,10 @@ class Transcript(ScrollView, can_focus=True):
         scrollbar-color-hover: $foreground 35%;
         scrollbar-color-active: $primary;
 
-        .transcript--text { color: $foreground; }
-        .transcript--muted { color: $foreground 60%; }
-        .transcript--heading1 { color: $text-primary; text-style: bold underline; }
-        .transcript--heading2 { color: $text-primary; text-style: bold; }
-        .transcript--heading3 { color: $foreground; text-style: bold; }
-        .transcript--link { color: $text-primary; text-style: underline; }
-        .transcript--citation { color: $text-accent; }
-        .transcript--code { color: $text-warning; background: $surface; }
-        .transcript--bullet { color: $text-primary; }
-        .transcript--rule { color: $foreground 25%; }
-        .transcript--quote { color: $foreground 75%; }
-        .transcript--quote-bar { color: $foreground 35%; }
-        .transcript--fence { color: $foreground; background: $surface; }
-        .transcript--fence-label { color: $foreground 50%; background: $surface; }
-        .transcript--keyword { color: $text-primary; background: $surface; }
-        .transcript--name { color: $foreground; background: $surface; text-style: bold; }
-        .transcript--string { color: $text-success; background: $surface; }
-        .transcript--number { color: $text-warning; background: $surface; }
-        .transcript--comment { color: $foreground 50%; background: $surface; text-style: italic; }
-        .transcript--title { color: $foreground 50%; }
-        .transcript--user { color: $foreground; background: $surface; }
-        .transcript--user-bar { color: $primary; background: $surface; }
-        .transcript--error { color: $foreground; }
-        .transcript--error-bar { color: $error; }
-        .transcript--error-title { color: $text-error; text-style: bold; }
-        .transcript--notice { color: $foreground 60%; }
-        .transcript--reasoning { color: $foreground 50%; text-style: italic; }
-        .transcript--waiting { color: $foreground 60%; }
-        .transcript--skeleton { color: $foreground 12%; }
-        .transcript--skeleton-lit { color: $foreground 25%; }
-        .transcript--ending { color: $text-warning; }
-        .transcript--note { color: $foreground 50%; }
-        .transcript--chip { color: $text-accent; }
-        .transcript--chip-selected { color: $text-accent; text-style: reverse; }
-        .transcript--cursor { color: $primary; }
-        .transcript--marker { color: $background; background: $primary; text-style: bold; }
     }
     """
+        + PALETTE_CSS
+    )
 
     following: reactive[bool] = reactive(True, init=False)
     """True while stuck to the end."""
@@ -127,10 +93,7 @@ class Transcript(ScrollView, can_focus=True):
         self.fps = fps
         self.frames = 0
         """Frames drawn so far."""
-        self._views: list[MessageView] = []
-        self._by_key: dict[str, MessageView] = {}
-        self._tops: list[int] = [0]
-        self._changed: set[str] = set()
+        self._messages = MessageStack()
         self._numbers = count(1)
         self._palette: ChatPalette | None = None
         self._frame_planned = False
@@ -147,34 +110,30 @@ class Transcript(ScrollView, can_focus=True):
         An assistant message without text is taken to be streaming: end it with `finish`.
         """
         key = key or f"message-{next(self._numbers)}"
-        if key in self._by_key:
-            raise ValueError(f"a message with the key {key!r} is there already")
-        view = MessageView(key, kind, title, first=not self._views)
+        view = MessageView(key, kind, title)
         view.streaming = kind == "assistant" and not text
         view.append(text)
         if not view.streaming:
             view.body.finish()
-        self._views.append(view)
-        self._by_key[key] = view
-        self._tops.append(self._tops[-1])
-        self._change(view)
+        self._messages.add(view)
+        self._schedule()
         return key
 
     def append(self, key: str, text: str) -> None:
         """Adds streamed text to a message; it is drawn with the next frame."""
-        view = self._by_key[key]
+        view = self._messages[key]
         view.append(text)
         self._change(view)
 
     def append_reasoning(self, key: str, text: str) -> None:
         """Adds thinking text, shown above the answer until that begins, then folded into one line."""
-        view = self._by_key[key]
+        view = self._messages[key]
         view.append_reasoning(text)
         self._change(view)
 
     def replace(self, key: str, text: str) -> None:
         """Puts `text` in place of a message's text."""
-        view = self._by_key[key]
+        view = self._messages[key]
         view.replace(text)
         self._change(view)
 
@@ -184,7 +143,7 @@ class Transcript(ScrollView, can_focus=True):
 
     def finish(self, key: str, ending: Ending) -> None:
         """The message is over: its text is parsed for good, and any ending but "complete" gets a mark."""
-        view = self._by_key[key]
+        view = self._messages[key]
         view.body.finish()
         self._set(key, ending=ending, streaming=False, waiting=None)
 
@@ -198,42 +157,29 @@ class Transcript(ScrollView, can_focus=True):
 
     def text(self, key: str) -> str:
         """A message's source text, without control characters."""
-        return self._by_key[key].source
+        return self._messages[key].source
 
     def remove_message(self, key: str) -> None:
         """Takes a message away."""
-        view = self._by_key.pop(key)
-        at = self._views.index(view)
-        del self._views[at]
-        self._changed.discard(key)
-        if at == 0 and self._views:
-            self._views[0].first = True
-            self._views[0].touch()
-        del self._tops[at + 1 :]
-        self._tops.extend([self._tops[-1]] * (len(self._views) - at))
-        self._changed.update(view.key for view in self._views[at:])
+        self._messages.remove(key)
         self._schedule()
 
     def clear(self) -> None:
         """Takes all messages away."""
-        self._views.clear()
-        self._by_key.clear()
-        self._changed.clear()
-        self._tops = [0]
+        self._messages.clear()
         self.following = True
         self._schedule()
 
     def _set(self, key: str, **fields: Any) -> None:
-        view = self._by_key[key]
+        view = self._messages[key]
         if all(getattr(view, name) == value for name, value in fields.items()):
             return
         for name, value in fields.items():
             setattr(view, name, value)
-        view.touch()
         self._change(view)
 
     def _change(self, view: MessageView) -> None:
-        self._changed.add(view.key)
+        self._messages.change(view)
         self._schedule()
 
     # Frames
@@ -265,16 +211,15 @@ class Transcript(ScrollView, can_focus=True):
         self._draw()
 
     def _keep_indicator_moving(self) -> None:
-        if not self._indicator_planned and any(view.waiting is not None for view in self._views):
+        if not self._indicator_planned and any(view.waiting is not None for view in self._messages):
             self._indicator_planned = True
             self._later(1 / _INDICATOR_FPS, self._move_indicator)
 
     def _move_indicator(self) -> None:
         self._indicator_planned = False
-        for view in self._views:
+        for view in self._messages:
             if view.waiting is not None:
                 view.tick += 1
-                view.touch()
                 self._change(view)
 
     def _terminal_is_behind(self) -> bool:
@@ -286,34 +231,19 @@ class Transcript(ScrollView, can_focus=True):
     def _draw(self) -> None:
         """Draws the messages that changed, and what of them is on the screen."""
         self.frames += 1
-        place = None if self.following else self._place()
-        width, palette = self._width, self._theme
-        first_line = self._tops[-1]
-        first_view = len(self._views)
-        for index, view in enumerate(self._views):
-            if view.key in self._changed:
-                line = self._tops[index] + view.draw(width, palette)
-                first_line, first_view = min(first_line, line), min(first_view, index)
-        self._changed.clear()
-        self._stack_from(first_view)
-        self._settle(first_line, place)
+        spot = None if self.following else self._messages.spot(self.scroll_offset.y)
+        first_line = self._messages.draw(self._width, self._theme)
+        self._settle(first_line, spot)
 
     def _draw_all(self) -> None:
         """Draws everything again, as after a change of width or theme, and keeps the reader's place."""
-        place = None if self.following else self._place()
-        for view in self._views:
-            view.draw(self._width, self._theme)
-        self._changed.clear()
-        self._stack_from(0)
-        self._settle(0, place)
+        spot = None if self.following else self._messages.spot(self.scroll_offset.y)
+        self._messages.draw_all(self._width, self._theme)
+        self._settle(0, spot)
 
-    def _stack_from(self, index: int) -> None:
-        for at in range(index, len(self._views)):
-            self._tops[at + 1] = self._tops[at] + self._views[at].height
-
-    def _settle(self, first_line: int, place: tuple[str, Place | int] | None) -> None:
+    def _settle(self, first_line: int, spot: Spot | None) -> None:
         """Lets the scroll position fit the new heights, and repaints from `first_line` on."""
-        height = self._tops[-1]
+        height = self._messages.height
         old = self.virtual_size.height
         top = self.scroll_offset.y
         self._moving = True
@@ -323,9 +253,8 @@ class Transcript(ScrollView, can_focus=True):
                 self._scroll_update(self.virtual_size)
             if self.following:
                 self.scroll_to(y=self.max_scroll_y, animate=False)
-            elif place is not None and place[0] in self._by_key:
-                index = self._views.index(self._by_key[place[0]])
-                self.scroll_to(y=self._tops[index] + self._views[index].row_of(place[1]), animate=False)
+            elif spot is not None and (line := self._messages.line_of(spot)) is not None:
+                self.scroll_to(y=line, animate=False)
         finally:
             self._moving = False
         if self.scroll_offset.y == top:
@@ -339,14 +268,6 @@ class Transcript(ScrollView, can_focus=True):
         if start < end:
             self.refresh_lines(start, end - start)
 
-    def _place(self) -> tuple[str, Place | int] | None:
-        """What stands at the top of the screen."""
-        line = self.scroll_offset.y
-        if not self._views or line >= self._tops[-1]:
-            return None
-        index = bisect_right(self._tops, line) - 1
-        return self._views[index].key, self._views[index].place(line - self._tops[index])
-
     # Drawing
 
     @property
@@ -356,34 +277,41 @@ class Transcript(ScrollView, can_focus=True):
     @property
     def _theme(self) -> ChatPalette:
         if self._palette is None:
-            self._palette = ChatPalette(**{role: self._role(role) for role in ChatPalette.roles()})
+            self._palette = chat_palette(self)
         return self._palette
 
-    def _role(self, role: str) -> Style:
-        """A component's style without the attributes that are off, so that styles can be laid over each other."""
-        style = self.get_component_rich_style(f"transcript--{role.replace('_', '-')}")
-        flags = ("bold", "italic", "underline", "strike", "reverse", "dim")
-        return Style(
-            color=style.color,
-            bgcolor=style.bgcolor,
-            **cast(Any, {flag: True for flag in flags if getattr(style, flag)}),
-        )
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The strips of `crop`, straight from the messages.
+
+        Textual's own makes each strip anew to put padding and borders around it, whenever it scrolls; kept as they are,
+        strips keep what Textual caches in them, the escape sequences too. With padding or a border it is left to that.
+        """
+        if self.styles.gutter != Spacing() or self.opacity != 1 or self.styles.tint.a:
+            return super().render_lines(crop)
+        filters, background = self.get_line_filters(), self.background_colors[1]
+        strips: list[Strip] = []
+        for y in crop.line_range:
+            strip = self._line(y, self.region.width)
+            for line_filter in filters:
+                strip = strip.apply_filter(line_filter, background)
+            strips.append(strip)
+        if crop.column_span == (0, self.region.width):
+            return strips
+        return [strip.crop(*crop.column_span) for strip in strips]
 
     def render_line(self, y: int) -> Strip:
         """The line `y` of the visible part."""
-        top = self.scroll_offset.y
-        line = top + y
+        return self._line(y, self._width)
+
+    def _line(self, y: int, width: int) -> Strip:
         base = self._theme.text
-        width = self._width
         if not self.following and y == self.size.height - 1:
             return self._marker_line(width)
-        if line >= self._tops[-1]:
-            return Strip.blank(width, base)
-        index = bisect_right(self._tops, line) - 1
-        return self._views[index].line(line - self._tops[index]).crop_extend(0, width, base)
+        strip = self._messages.line(self.scroll_offset.y + y)
+        return Strip.blank(width, base) if strip is None else strip.crop_extend(0, width, base)
 
     def _marker_line(self, width: int) -> Strip:
-        new = max(0, self._tops[-1] - self._seen_height)
+        new = max(0, self._messages.height - self._seen_height)
         label = f" ↓ {new} new {'line' if new == 1 else 'lines'} · End " if new else " ↓ End "
         left = max(0, (width - len(label)) // 2)
         segments = [Segment("─" * left, self._theme.rule), Segment(label, self._theme.marker)]
@@ -405,7 +333,7 @@ class Transcript(ScrollView, can_focus=True):
 
     def watch_following(self, following: bool) -> None:
         """Remembers where the reader left the end, and tells the app."""
-        self._seen_height = self._tops[-1]
+        self._seen_height = self._messages.height
         self.post_message(self.Following(following))
         self.refresh()
         if following:
@@ -450,9 +378,10 @@ class Transcript(ScrollView, can_focus=True):
             self.action_scroll_end()
             return
         meta = event.style.meta
-        view = self._view_at(event.y)
-        if view is None:
+        found = self._messages.find(self.scroll_offset.y + event.y)
+        if found is None:
             return
+        view = found[0]
         if (mark := meta.get("citation")) is not None:
             known = next((citation for citation in view.citations if citation.id == mark), None)
             if known is not None:
@@ -460,12 +389,8 @@ class Transcript(ScrollView, can_focus=True):
         elif "reasoning" in meta:
             self._set(view.key, reasoning_open=not view.reasoning_open)
 
-    def _view_at(self, y: int) -> MessageView | None:
-        line = self.scroll_offset.y + y
-        return self._views[bisect_right(self._tops, line) - 1] if line < self._tops[-1] else None
-
     def _cited_view(self) -> MessageView | None:
-        return next((view for view in reversed(self._views) if view.citations), None)
+        return next((view for view in reversed(self._messages) if view.citations), None)
 
     def action_chip(self, step: int) -> None:
         """Moves the choice among the sources of the last answer that has any."""
@@ -483,7 +408,7 @@ class Transcript(ScrollView, can_focus=True):
 
     def action_copy_answer(self) -> None:
         """Copies the source text of the last answer."""
-        answers = (view.source for view in reversed(self._views) if view.kind == "assistant")
+        answers = (view.source for view in reversed(self._messages) if view.kind == "assistant")
         text = next((source for source in answers if source.strip()), None)
         if text is not None:
             self.app.copy_to_clipboard(text)

@@ -1,0 +1,134 @@
+"""The transcript's messages on top of each other, and which line of which message stands where."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from textual.strip import Strip
+
+from tui.markdown.document import Place
+from tui.widgets.chat_palette import ChatPalette
+from tui.widgets.message_view import MessageView
+
+
+@dataclass(frozen=True)
+class Spot:
+    """What stands at a line, in a form that outlives changes of width and of what is above it."""
+
+    key: str
+    place: Place | int
+
+
+class MessageStack:
+    """Messages in order, found by key or by line; heights are kept as prefix sums."""
+
+    def __init__(self) -> None:
+        self._views: list[MessageView] = []
+        self._by_key: dict[str, MessageView] = {}
+        self._tops: list[int] = [0]
+        self._changed: set[str] = set()
+        self._damage: int | None = None  # the first line that something was taken away from
+
+    def __getitem__(self, key: str) -> MessageView:
+        return self._by_key[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._by_key
+
+    def __iter__(self) -> Iterator[MessageView]:
+        return iter(self._views)
+
+    def __reversed__(self) -> Iterator[MessageView]:
+        return reversed(self._views)
+
+    @property
+    def height(self) -> int:
+        """Lines of all messages as last drawn."""
+        return self._tops[-1]
+
+    def add(self, view: MessageView) -> None:
+        """Adds a message at the end, of no height until it is drawn."""
+        if view.key in self._by_key:
+            raise ValueError(f"a message with the key {view.key!r} is there already")
+        view.first = not self._views
+        self._views.append(view)
+        self._by_key[view.key] = view
+        self._tops.append(self._tops[-1])
+        self._changed.add(view.key)
+
+    def remove(self, key: str) -> None:
+        """Takes a message away."""
+        view = self._by_key.pop(key)
+        at = self._views.index(view)
+        del self._views[at]
+        self._changed.discard(key)
+        if at == 0 and self._views:
+            self._views[0].first = True
+            self.change(self._views[0])
+        self._harm(self._tops[at])
+        self._measure(at)
+
+    def clear(self) -> None:
+        """Takes all messages away."""
+        self._views.clear()
+        self._by_key.clear()
+        self._changed.clear()
+        self._tops = [0]
+        self._harm(0)
+
+    def change(self, view: MessageView) -> None:
+        """What stands around the message's text has changed."""
+        view.touch()
+        self._changed.add(view.key)
+
+    def draw(self, width: int, palette: ChatPalette) -> int:
+        """Draws the messages that changed; the first line of the stack that may differ, `height` when none does."""
+        first_line = self.height if self._damage is None else self._damage
+        first_view = len(self._views)
+        self._damage = None
+        for index, view in enumerate(self._views):
+            if view.key in self._changed:
+                first_line = min(first_line, self._tops[index] + view.draw(width, palette))
+                first_view = min(first_view, index)
+        self._changed.clear()
+        self._measure(first_view)
+        return min(first_line, self.height)
+
+    def draw_all(self, width: int, palette: ChatPalette) -> None:
+        """Draws every message, as after a change of width or colours."""
+        self._changed.update(self._by_key)
+        self.draw(width, palette)
+
+    def find(self, line: int) -> tuple[MessageView, int] | None:
+        """The message at `line` and the row within it; None past the end."""
+        if not 0 <= line < self.height:
+            return None
+        index = bisect_right(self._tops, line) - 1
+        return self._views[index], line - self._tops[index]
+
+    def line(self, line: int) -> Strip | None:
+        """The strip at `line`; None past the end."""
+        found = self.find(line)
+        return None if found is None else found[0].line(found[1])
+
+    def spot(self, line: int) -> Spot | None:
+        """What stands at `line`; None past the end."""
+        found = self.find(line)
+        return None if found is None else Spot(found[0].key, found[0].place(found[1]))
+
+    def line_of(self, spot: Spot) -> int | None:
+        """Where it stands now; None when its message is gone."""
+        if spot.key not in self._by_key:
+            return None
+        view = self._by_key[spot.key]
+        return self._tops[self._views.index(view)] + view.row_of(spot.place)
+
+    def _harm(self, line: int) -> None:
+        self._damage = line if self._damage is None else min(line, self._damage)
+
+    def _measure(self, start: int) -> None:
+        del self._tops[start + 1 :]
+        for view in self._views[start:]:
+            self._tops.append(self._tops[-1] + view.height)
