@@ -20,6 +20,7 @@ from backends.backend import Backend, ChatRequest, Message, Sampling
 from backends.errors import BackendError, Code
 from backends.events import Event, is_terminal
 from backends.telemetry.timeline import Outcome, Timeline
+from tui import log_file
 from tui.commands.ask_output import JsonOutput, Output, TextOutput, statistics
 from tui.exit_codes import ExitCode, of_error, of_outcome
 from tui.target import Target
@@ -41,6 +42,7 @@ class Question(msgspec.Struct, frozen=True):
 
 def run(target: Target, question: Question) -> ExitCode:
     """Ask, print, and return how it ended. Raises BackendError for wrong usage, which no event tells."""
+    log_file.start()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

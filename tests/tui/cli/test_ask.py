@@ -11,9 +11,9 @@ from pathlib import Path
 from tui.exit_codes import ExitCode
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, logging, sys
 from backends import providers
-from backends.events import Token
+from backends.events import Done, Token
 
 class Misbehaving:
     async def stream(self, request):
@@ -21,6 +21,9 @@ class Misbehaving:
             yield Token("partly")
             if request.messages[-1].content == "fail":
                 raise RuntimeError("nobody expected this")
+            if request.messages[-1].content == "warn":
+                logging.getLogger("somewhere").warning("for the log")
+                yield Done(1, 1.0)
             await asyncio.Event().wait()
         finally:
             if request.messages[-1].content == "cling":
@@ -47,6 +50,13 @@ def test_a_defect_keeps_the_text_and_is_one_line(home: dict[str, str], tmp_path:
     assert (process.returncode, out) == (ExitCode.DEFECT, "partly\n")
     assert err.startswith("llmchat: RuntimeError: nobody expected this; ")
     assert err.count("\n") == 1
+
+
+def test_what_libraries_log_is_not_printed(home: dict[str, str], tmp_path: Path) -> None:
+    out, err = (process := start(home, tmp_path, "warn")).communicate(timeout=60)
+    assert (process.returncode, out, err) == (ExitCode.COMPLETE, "partly\n", "")
+    (log,) = tmp_path.rglob("llmchat.log")
+    assert "WARNING somewhere: for the log" in log.read_text()
 
 
 def test_json_ends_with_an_error_after_a_defect(home: dict[str, str], tmp_path: Path) -> None:
