@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -55,16 +56,27 @@ def run(target: Target, question: Question) -> ExitCode:
         if question.stats:
             print(statistics(answer.timeline), file=sys.stderr)
     except BrokenPipeError:
-        # Python would flush stdout once more at exit and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon(sys.stdout)
         return ExitCode.BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        _abandon(sys.stdout)
+        raise BackendError(Code.BAD_REQUEST, f"the answer cannot be written: {error.strerror}") from None
     return answer.exit_code
 
 
-def prompt(words: Sequence[str], stdin: TextIO) -> str:
+def _abandon(stdout: TextIO) -> None:
+    """Let Python's last flush at exit succeed, where nothing can be written any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+
+
+def prompt(words: Sequence[str], stdin: TextIO | None) -> str:
     """The question: `words`, below what was piped in; ``-`` alone is what was piped in. Raises BackendError."""
     asked = " ".join(words)
-    if asked == STDIN:
+    if stdin is None:  # closed by whoever started us
+        text = "" if asked == STDIN else asked
+    elif asked == STDIN:
         text = _read(stdin)
     else:
         piped = _read(stdin).rstrip() if _has_input(stdin) else ""
@@ -76,10 +88,7 @@ def prompt(words: Sequence[str], stdin: TextIO) -> str:
 
 def _has_input(stdin: TextIO) -> bool:
     """Whether something was piped in. A device or a socket is not read: nobody may ever close it."""
-    try:
-        mode = os.fstat(stdin.fileno()).st_mode
-    except (OSError, ValueError):  # closed, as under some job runners
-        return False
+    mode = os.fstat(stdin.fileno()).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 

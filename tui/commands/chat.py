@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from pathlib import Path
 
 from backends import providers
@@ -14,7 +14,7 @@ from tui.target import Target
 
 def run(target: Target, resume: bool) -> ExitCode:
     """Chat until the person quits. `resume`: go on with the newest conversation. Raises BackendError."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+    if not all(os.isatty(descriptor) for descriptor in (0, 1, 2)):
         raise BackendError(Code.CONFIG, 'the chat needs a terminal; without one there is llmchat ask "..."')
     file = target.load()
     providers.check(file)

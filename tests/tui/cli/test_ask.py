@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tui.exit_codes import ExitCode
 
 PROGRAM = """
@@ -75,3 +77,21 @@ def test_a_second_ctrl_c_does_not_wait_for_a_backend_that_clings(home: dict[str,
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == ExitCode.CANCELLED
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
+def test_a_full_disk(home: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, "ask", "warn"]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, env=home, timeout=60, check=False
+        )
+    assert result.returncode == ExitCode.FAILED
+    assert result.stderr == b"llmchat: the answer cannot be written: No space left on device\n"
+
+
+def test_closed_stdin(home: dict[str, str], tmp_path: Path) -> None:
+    for question, code in (("warn", ExitCode.COMPLETE), ("-", ExitCode.USAGE)):
+        shell = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", PROGRAM, "ask", question]
+        result = subprocess.run(shell, capture_output=True, env=home, cwd=tmp_path, timeout=60, check=False)
+        assert result.returncode == code, result
