@@ -160,3 +160,21 @@ except SystemExit:
 
 def test_the_commands_are_these() -> None:
     assert {command.callback.__name__ for command in app.registered_commands} == {"ask", "serve", "backends"}
+
+
+def test_backends_are_listed_with_what_keeps_them_from_working(llmchat, tmp_path: Path) -> None:
+    result = llmchat("backends")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Configuration: none" in result.stdout
+    assert re.search(r"^\* demo +local +ready$", result.stdout, re.MULTILINE)
+
+    path = tmp_path / "two.toml"
+    path.write_text(
+        'backend = "here"\n[backends.here]\ntype = "native"\nurl = "http://localhost:1"\n'
+        '[backends.paid]\ntype = "openai"\nurl = "http://localhost:1"\napi_key_env = "NO_SUCH_KEY"\n'
+    )
+    result = llmchat("backends", "--config", path)
+    assert result.returncode == 0
+    assert str(path) in result.stdout
+    assert re.search(r"^\* here +native +ready$", result.stdout, re.MULTILINE)
+    assert re.search(r"^  paid +openai +.*NO_SUCH_KEY", result.stdout, re.MULTILINE)
