@@ -39,7 +39,8 @@ class Document:
         self._splitter = Splitter()
         self._pending: list[str] = []
         self._held = ""
-        self._finished = False
+        self.finished = False
+        """Whether `finish` was called: no text may be appended after that."""
         self._stack = Stack()
         self._look: Look | None = None
         self._blocks_drawn = 0
@@ -59,7 +60,7 @@ class Document:
         if self._held:
             self._pending.append("\n")
             self._held = ""
-        self._finished = True
+        self.finished = True
 
     @property
     def source(self) -> str:
@@ -78,13 +79,13 @@ class Document:
         """
         splitter = self._splitter
         look = (width, margin, palette)
-        if look == self._look and not self._pending and not (self._finished and splitter.open):
+        if look == self._look and not self._pending and not (self.finished and splitter.open):
             return self.height
         generation = splitter.generation
         if self._pending:
             splitter.feed("".join(self._pending))
             self._pending.clear()
-        if self._finished:
+        if self.finished:
             splitter.finish()
         if look != self._look or splitter.generation != generation:
             self._blocks_drawn, self._fence = 0, None

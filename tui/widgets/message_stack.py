@@ -10,7 +10,7 @@ from textual.strip import Strip
 
 from tui.markdown.document import Place
 from tui.widgets.chat_palette import ChatPalette
-from tui.widgets.message_view import MessageView
+from tui.widgets.message_view import Edge, MessageView
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Spot:
     """What stands at a line, in a form that outlives changes of width and of what is above it."""
 
     key: str
-    place: Place | int
+    place: Place | Edge
 
 
 class MessageStack:

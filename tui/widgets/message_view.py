@@ -38,6 +38,14 @@ _SKELETON = (0.7, 0.8, 0.4)
 """Lengths of the lines that stand for an answer still to come, as shares of the column."""
 
 
+@dataclass(frozen=True)
+class Edge:
+    """A row of a message that is not in its Markdown: counted from its top, or from where its `tail` begins."""
+
+    row: int
+    tail: bool = False
+
+
 @dataclass(eq=False)
 class MessageView:
     """State and drawing of one message. `draw` brings lines up to date; `line` gives one of `height`."""
@@ -55,6 +63,9 @@ class MessageView:
     streaming: bool = False
     reasoning_open: bool = False
     tick: int = 0
+    _next_body: Document | None = (
+        None  # takes the body's place with the next drawing: until then lines are the old ones
+    )
     _floor: int = 0
     _reasoning_drawing: tuple[int, bool, bool, int, ChatPalette] | None = None
     _reasoning_strips: list[Strip] = field(default_factory=list)
@@ -71,7 +82,11 @@ class MessageView:
     @property
     def source(self) -> str:
         """The text, scrubbed."""
-        return self.body.source if self.kind == "assistant" else scrub("".join(self._plain))
+        return self._document.source if self.kind == "assistant" else scrub("".join(self._plain))
+
+    @property
+    def _document(self) -> Document:
+        return self._next_body or self.body
 
     @property
     def _has_text(self) -> bool:
@@ -89,9 +104,12 @@ class MessageView:
         return len(self._head) + body + len(self._tail)
 
     def append(self, text: str) -> None:
-        """Adds text at the end."""
+        """Adds text at the end; a finished message goes on."""
         if self.kind == "assistant":
-            self.body.append(text)
+            if self._document.finished:
+                self._next_body = Document(self._document.source)
+                self.streaming, self.ending = True, None
+            self._document.append(text)
         else:
             self._plain.append(text)
         self._stale = True
@@ -104,11 +122,17 @@ class MessageView:
 
     def replace(self, text: str) -> None:
         """Starts the text over."""
-        self.body = Document()
+        self._next_body = Document()
         self._plain.clear()
         self.append(text)
-        if self.kind == "assistant" and not self.streaming:
-            self.body.finish()
+        if not self.streaming:
+            self.finish(self.ending)
+
+    def finish(self, ending: Ending | None) -> None:
+        """No more text comes, and nothing is waited for."""
+        self._document.finish()
+        self.streaming, self.waiting, self.ending = False, None, ending
+        self._stale = True
 
     def touch(self) -> None:
         """Something but the text changed: draw what stands around it again."""
@@ -119,6 +143,8 @@ class MessageView:
         fresh = self._drawn != (width, palette)
         self._drawn = (width, palette)
         column = max(1, min(READING_WIDTH, width - MARGIN - 1))
+        if self._next_body is not None:
+            self.body, self._next_body = self._next_body, None
         body_change = self.body.draw(column, palette, MARGIN) if self.kind == "assistant" else 0
         if not (fresh or self._stale):
             return self.height
@@ -148,17 +174,21 @@ class MessageView:
             return strip
         return self._tail[row - body]
 
-    def place(self, row: int) -> Place | int:
+    def place(self, row: int) -> Place | Edge:
         """What stands at `row`, for `row_of` to find again after a change of width or of what is above it."""
-        if row < len(self._head) or self.kind != "assistant":
-            return row
-        return self.body.find(row - len(self._head))
+        below = row - len(self._head)
+        if self.kind != "assistant" or below < 0:
+            return Edge(row)
+        if below >= self.body.height:
+            return Edge(below - self.body.height, tail=True)
+        return self.body.find(below)
 
-    def row_of(self, place: Place | int) -> int:
+    def row_of(self, place: Place | Edge) -> int:
         """The row that shows what `place` named."""
-        if isinstance(place, int):
-            return min(place, max(0, self.height - 1))
-        return len(self._head) + self.body.locate(place)
+        if isinstance(place, Place):
+            return len(self._head) + self.body.locate(place)
+        start = len(self._head) + self.body.height if place.tail else 0
+        return min(start + place.row, max(0, self.height - 1))
 
     def _draw_head(self, column: int, palette: ChatPalette) -> list[Strip]:
         head = [] if self.first else [Strip([], 0)]

@@ -98,7 +98,7 @@ class Transcript(ScrollView, can_focus=True):
         self._palette: ChatPalette | None = None
         self._frame_planned = False
         self._indicator_planned = False
-        self._last_frame = 0.0
+        self._next_frame = 0.0
         self._moving = False
         self._seen_height = 0
 
@@ -114,13 +114,13 @@ class Transcript(ScrollView, can_focus=True):
         view.streaming = kind == "assistant" and not text
         view.append(text)
         if not view.streaming:
-            view.body.finish()
+            view.finish(None)
         self._messages.add(view)
         self._schedule()
         return key
 
     def append(self, key: str, text: str) -> None:
-        """Adds streamed text to a message; it is drawn with the next frame."""
+        """Adds streamed text to a message; it is drawn with the next frame. A finished message goes on."""
         view = self._messages[key]
         view.append(text)
         self._change(view)
@@ -144,8 +144,8 @@ class Transcript(ScrollView, can_focus=True):
     def finish(self, key: str, ending: Ending) -> None:
         """The message is over: its text is parsed for good, and any ending but "complete" gets a mark."""
         view = self._messages[key]
-        view.body.finish()
-        self._set(key, ending=ending, streaming=False, waiting=None)
+        view.finish(ending)
+        self._change(view)
 
     def set_note(self, key: str, text: str | None) -> None:
         """Shows a dim line under a message; None removes it."""
@@ -189,7 +189,7 @@ class Transcript(ScrollView, can_focus=True):
         if self._frame_planned or not self.is_attached or not self.size:
             return
         self._frame_planned = True
-        self._later(self._last_frame + 1 / self.fps - monotonic(), self._frame)
+        self._later(self._next_frame - monotonic(), self._frame)
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Runs `callback` as a message of this widget after `seconds`.
@@ -204,11 +204,13 @@ class Transcript(ScrollView, can_focus=True):
 
     def _frame(self) -> None:
         self._frame_planned = False
-        self._last_frame = monotonic()
+        start = monotonic()
+        self._next_frame = start + 1 / self.fps
         if self._terminal_is_behind():
             self._schedule()
             return
         self._draw()
+        self._next_frame = max(self._next_frame, start + 3 * (monotonic() - start))  # a third of the time at most
 
     def _keep_indicator_moving(self) -> None:
         if not self._indicator_planned and any(view.waiting is not None for view in self._messages):
@@ -243,12 +245,11 @@ class Transcript(ScrollView, can_focus=True):
 
     def _settle(self, first_line: int, spot: Spot | None) -> None:
         """Lets the scroll position fit the new heights, and repaints from `first_line` on."""
-        height = self._messages.height
-        old = self.virtual_size.height
-        top = self.scroll_offset.y
+        height, old, top = self._messages.height, self.virtual_size.height, self.scroll_offset.y
         self._moving = True
         try:
             if height != old or self.virtual_size.width != self._width:
+                # What assigning it does, without laying out the whole screen: only the scrollbar depends on it.
                 self.set_reactive(Widget.virtual_size, Size(self._width, height))
                 self._scroll_update(self.virtual_size)
             if self.following:
@@ -258,8 +259,10 @@ class Transcript(ScrollView, can_focus=True):
         finally:
             self._moving = False
         if self.scroll_offset.y == top:
-            end = max(height, old, top + (self.size.height if not self.following else 0))
-            self._repaint(first_line, end)
+            self._repaint(first_line, max(height, old))
+        if not self.following and height != old:
+            self.following = self.scroll_offset.y >= self.max_scroll_y
+            self._repaint_marker()
         self._keep_indicator_moving()
 
     def _repaint(self, start: int, end: int) -> None:
@@ -267,6 +270,9 @@ class Transcript(ScrollView, can_focus=True):
         start, end = max(start, top), min(end, top + self.size.height)
         if start < end:
             self.refresh_lines(start, end - start)
+
+    def _repaint_marker(self) -> None:
+        self.refresh(Region(0, self.size.height - 1, self.size.width, 1))
 
     # Drawing
 

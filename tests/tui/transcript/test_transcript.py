@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from time import monotonic
 
 import pytest
@@ -63,6 +64,10 @@ async def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert monotonic() < end, "it never came to be"
         await asyncio.sleep(0.005)
+
+
+def grown(transcript: Transcript, height: int) -> bool:
+    return transcript.virtual_size.height > height
 
 
 def shows(transcript: Transcript, text: str) -> Callable[[], bool]:
@@ -174,6 +179,19 @@ async def test_endings_are_told_apart(ending: Ending, mark: str) -> None:
         assert shows(transcript, "half an ans")()
 
 
+async def test_a_truncated_answer_goes_on_where_it_stopped() -> None:
+    async with staged() as (_, transcript, _pilot):
+        key = transcript.add("assistant")
+        transcript.append(key, "**half")
+        transcript.finish(key, "truncated")
+        await until(shows(transcript, "cut off"))
+        transcript.append(key, " done** and more")
+        await until(shows(transcript, "half done and more█"))
+        assert not shows(transcript, "cut off")()
+        transcript.finish(key, "complete")
+        assert transcript.text(key) == "**half done** and more"
+
+
 async def test_reasoning_folds_when_the_answer_begins_and_unfolds_on_click() -> None:
     async with staged() as (_, transcript, pilot):
         key = transcript.add("assistant")
@@ -227,6 +245,37 @@ async def test_the_place_stays_when_what_is_above_it_changes() -> None:
         transcript.replace(first, "first\n\nnow\n\nmuch\n\nlonger")
         await until(lambda: transcript.virtual_size.height > 125)
         assert screen(transcript)[:-1] == view
+
+
+async def test_the_place_stays_in_the_lines_under_an_answer() -> None:
+    async with staged() as (_, transcript, pilot):
+        first = transcript.add("assistant", "text")
+        transcript.set_citations(
+            first, [Citation(f"{number}.md", f"S{number}", "a long title " * 3) for number in range(9)]
+        )
+        transcript.set_note(first, "a note")
+        key = transcript.add("assistant")
+        transcript.append(key, LONG)
+        await until(shows(transcript, "paragraph 59"))
+        await pilot.press("home", "down", "down", "down", "down")
+        view = screen(transcript)[:-1]
+        assert "[S2]" in view[0]
+        for number in range(5):
+            transcript.append(key, f"\n\nmore {number}")
+            height = transcript.virtual_size.height
+            await until(partial(grown, transcript, height))
+        assert screen(transcript)[:-1] == view
+
+
+async def test_it_follows_again_when_nothing_is_left_to_scroll() -> None:
+    async with staged() as (_, transcript, pilot):
+        key = transcript.add("assistant", LONG)
+        await until(shows(transcript, "paragraph 59"))
+        await pilot.press("pageup")
+        transcript.replace(key, "short")
+        await until(shows(transcript, "short"))
+        assert transcript.following
+        assert not shows(transcript, "End")()
 
 
 async def test_resizing_wraps_again_and_keeps_the_place() -> None:
