@@ -67,9 +67,7 @@ class Attachment:
 async def attach(spec: Spec, settings: Settings) -> Attachment:
     """A lease on a child that serves `spec`, starting it if none runs. Returns when it answers, its model maybe not
     yet loaded. Raises BackendError: MODEL_LOAD, CONFIG, ENGINE_DIED, TIMEOUT_CONNECT or what the child says."""
-    name = key(spec)
-    folder = RuntimeFolder(settings.folder) if settings.folder else RuntimeFolder.default()
-    log = LogFile(settings.logs or _log_folder(), name)
+    name, folder, log = await asyncio.to_thread(_place, spec, settings)
     try:
         async with asyncio.timeout(settings.start_timeout), file_lock(folder.lock(name)):
             endpoint = folder.find(name)
@@ -89,6 +87,13 @@ async def attach(spec: Spec, settings: Settings) -> Attachment:
             f"the engine did not answer within {settings.start_timeout:g} s{words} ({log.path})",
             retryable=True,
         ) from None
+
+
+def _place(spec: Spec, settings: Settings) -> tuple[str, RuntimeFolder, LogFile]:
+    """The child's key, and where it is found and written about. Raises BackendError."""
+    name = key(spec)
+    folder = RuntimeFolder(settings.folder) if settings.folder else RuntimeFolder.default()
+    return name, folder, LogFile(settings.logs or _log_folder(), name)
 
 
 async def _join(endpoint: Endpoint) -> Lease | None:

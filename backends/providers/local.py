@@ -9,35 +9,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Annotated, cast
 
 import msgspec
 
 from backends.backend import Backend, ChatRequest
 from backends.engine.options import EngineOptions
 from backends.errors import BackendError, Code
-from backends.events import Done, Error, Event, Meta, Status
+from backends.events import Error, Event, Status
+from backends.local.clock import Clock
 from backends.local.launcher import Attachment, Settings, attach
 from backends.local.spec import Spec
+from backends.local.watch import Watch
 from backends.providers import ProviderOptions, Site
 from backends.sse.timeouts import Timeouts
-from backends.telemetry.stages import Span
-
-if TYPE_CHECKING:
-    from backends.providers.native import Native
 
 log = logging.getLogger(__name__)
 
 DEMO = "demo"
 SAMPLE = "sample"
 
-LAST_WORDS_S = 0.5
-"""How long what a dead child had sent may still be read."""
-
 _CUT = frozenset({Code.CONNECT, Code.INTERRUPTED, Code.TIMEOUT_CONNECT})
-_SEARCHING = frozenset({"retrieving", "reranking", "assembling"})
 _LEAVE = frozenset({Code.MODEL_LOAD, Code.ENGINE_MISSING, Code.SHUTDOWN, Code.INTERNAL})
 """Errors of a child that will not get better by asking it again."""
 
@@ -101,6 +95,7 @@ class Local:
         self.spec = spec
         self._settings = settings or Settings()
         self._link: _Link | None = None
+        self._links: set[_Link] = set()  # that one, and spent ones whose streams still run
         self._starting: asyncio.Task[_Link] | None = None
         self._closed = False
 
@@ -123,23 +118,22 @@ class Local:
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait({self._starting})
-        if self._link is not None:
-            await self._link.aclose()
+        for link in self._links:
+            await link.aclose()
 
     # ---- one answer
 
     async def _stream(self, request: ChatRequest, called: float) -> AsyncGenerator[Event, None]:
-        clock: _Clock | None = None
-        try:
-            link = self._usable()
-            if link is None:
-                yield Status("loading", detail="starting the engine")
+        link = self._usable()
+        waited = link is None
+        if link is None:
+            yield Status("loading", detail="starting the engine")
+            try:
                 link = await self._linked()
-                clock = _Clock(called, waited=True)
-            clock = clock or _Clock(called, waited=False)
-        except BackendError as error:
-            yield error.event()
-            return
+            except BackendError as error:
+                yield error.event()
+                return
+        clock = Clock(called, waited=waited)
         async with aclosing(self._answer(link, request)) as events:
             async for event in events:
                 for each in clock.translate(event):
@@ -149,15 +143,17 @@ class Local:
         """The child's events; where it died meanwhile, the last one says so."""
         # Every backend's iterator can be closed (Backend.stream); AsyncIterator just does not say so.
         events = cast(AsyncGenerator[Event, None], link.native.stream(request))
-        with link.watch() as watch:
-            async with aclosing(events):
-                while (event := await watch.next(events)) is not None:
-                    if isinstance(event, Error):
-                        event = await self._verdict(link, event)
-                    yield event
-        if watch.expired:
-            yield (await self._obituary(link)).event()
-        await link.release()
+        try:
+            with link.watch() as watch:
+                async with aclosing(events):
+                    while (event := await watch.next(events)) is not None:
+                        if isinstance(event, Error):
+                            event = await self._verdict(link, event)
+                        yield event
+                if watch.expired:
+                    yield (await self._obituary(link)).event()
+        finally:
+            await self._release(link)
 
     async def _verdict(self, link: _Link, error: Error) -> Error:
         """`error` as it came, unless what it reports is the child's death."""
@@ -195,39 +191,56 @@ class Local:
         return starting.result()
 
     async def _start(self) -> _Link:
+        importing = asyncio.create_task(asyncio.to_thread(_import_client))
         try:
             if self._link is not None:
                 self._link.spent = True
-                await self._link.release()
-            link = await _connect(self.spec, self._settings)
-            self._link = link
-            return link
+                await self._release(self._link)
+            attachment = await attach(self.spec, self._settings)
+            self._link = _Link(attachment)  # and from here on `aclose` finds it
+            self._links.add(self._link)
+            await asyncio.wait({importing})
+            return self._link
         finally:
+            importing.cancel()
             self._starting = None
+
+    async def _release(self, link: _Link) -> None:
+        """Close a spent `link` if nobody reads from it any more."""
+        if link.spent and not link.streams and not self._closed:
+            self._links.discard(link)
+            await link.aclose()
 
 
 class _Link:
-    """A child in use by this backend; closed when it is spent and its last stream has ended."""
+    """A child in use by this backend, until it is `spent`: dead, ending, or of no use."""
 
-    def __init__(self, attachment: Attachment, native: Native) -> None:
+    def __init__(self, attachment: Attachment) -> None:
+        from backends.providers.native import Native
+
+        at = attachment.endpoint
+        patient = Timeouts(first_token=None)  # loading takes what it takes; if the child dies, the lease tells
         self.attachment = attachment
-        self.native = native
+        self.native = Native(at.url, uds=at.uds or None, token=at.token, timeouts=patient, local=True)
         self.spent = False
-        self._watches: set[_Watch] = set()
+        self.streams = 0
 
-    def watch(self) -> _Watch:
-        """For one stream: a context manager that counts it."""
-        return _Watch(self.attachment, self._watches)
+    @contextmanager
+    def watch(self) -> Iterator[Watch]:
+        """For one stream, which is counted meanwhile."""
+        watch, lost = Watch(), self.attachment.lease.lost
+        lost.add_done_callback(watch.on_lost)
+        self.streams += 1
+        try:
+            yield watch
+        finally:
+            self.streams -= 1
+            lost.remove_done_callback(watch.on_lost)
 
     async def is_lost(self) -> bool:
         """True if the lease is, or will be within moments: the kernel closes connections one after another."""
         await asyncio.wait({self.attachment.lease.lost}, timeout=1.0)
         return not self.attachment.alive
-
-    async def release(self) -> None:
-        """Close it if nobody needs it any more."""
-        if self.spent and not self._watches:
-            await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections, then the lease."""
@@ -237,100 +250,9 @@ class _Link:
             await self.attachment.aclose()
 
 
-class _Watch:
-    """Reads one stream for as long as the child lives, and `LAST_WORDS_S` longer."""
-
-    def __init__(self, attachment: Attachment, watches: set[_Watch]) -> None:
-        self.expired = False
-        self._lost = attachment.lease.lost
-        self._watches = watches
-        self._deadline: float | None = None
-        self._scope: asyncio.Timeout | None = None
-
-    def __enter__(self) -> _Watch:
-        self._watches.add(self)
-        self._lost.add_done_callback(self._on_lost)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lost.remove_done_callback(self._on_lost)
-        self._watches.discard(self)
-
-    async def next(self, events: AsyncGenerator[Event, None]) -> Event | None:
-        """The next event; None when there is none, `expired` telling whether the child's death is why."""
-        try:
-            async with asyncio.timeout_at(self._deadline) as self._scope:
-                return await anext(events, None)
-        except TimeoutError:
-            if self._scope is None or not self._scope.expired():
-                raise
-            self.expired = True
-            return None
-        finally:
-            self._scope = None
-
-    def _on_lost(self, _: asyncio.Future[None]) -> None:
-        self._deadline = asyncio.get_running_loop().time() + LAST_WORDS_S
-        if self._scope is not None:
-            self._scope.reschedule(self._deadline)
-
-
-class _Clock:
-    """The child's events on the clock of our call, which was earlier by what the start took.
-
-    `waited`: this answer waited for the start. That is part of `model_load`, as what the child spends on loading is:
-    a derived span from the call to the first event past both, or to the start's end where documents are searched
-    before the model is needed, since the child then reports its loading alone.
-    """
-
-    def __init__(self, called: float, *, waited: bool) -> None:
-        self._called = called
-        self._shift = _ms_since(called)
-        self._waited = waited
-        self._searched = False
-
-    def translate(self, event: Event) -> list[Event]:
-        """What to send for one event of the child."""
-        events = [self._shifted(event)]
-        if self._waited and not isinstance(event, Meta) and not self._is_before_loaded(event):
-            self._waited = False
-            now = _ms_since(self._called)
-            load = Span("model_load", 0.0, self._shift if self._searched else now, "derived")
-            events.insert(0, Meta(latency=now, spans=(load,)))
-        return events
-
-    def _is_before_loaded(self, event: Event) -> bool:
-        if isinstance(event, Status) and event.status in _SEARCHING:
-            self._searched = True
-            return True
-        return isinstance(event, Status) and event.status in ("connecting", "loading")
-
-    def _shifted(self, event: Event) -> Event:
-        if isinstance(event, Done):
-            return msgspec.structs.replace(event, latency=event.latency + self._shift)
-        if isinstance(event, Meta):
-            latency = None if event.latency is None else event.latency + self._shift
-            spans = tuple(span.shifted(self._shift) for span in event.spans)
-            return msgspec.structs.replace(event, latency=latency, spans=spans)
-        return event
-
-
-async def _connect(spec: Spec, settings: Settings) -> _Link:
-    """Attach to a child, importing what talks to it meanwhile. Raises BackendError."""
-    importing = asyncio.create_task(asyncio.to_thread(_import_native))
-    try:
-        attachment = await attach(spec, settings)
-    finally:
-        native = await importing
-    at = attachment.endpoint
-    patient = Timeouts(first_token=None)  # loading takes what it takes; if the child dies meanwhile, the lease tells
-    return _Link(attachment, native(at.url, uds=at.uds or None, token=at.token, timeouts=patient, local=True))
-
-
-def _import_native() -> type[Native]:
-    from backends.providers.native import Native
-
-    return Native
+def _import_client() -> None:
+    """Load what talks to the child while the child starts, so that neither waits for the other."""
+    import backends.sse.client  # noqa: F401
 
 
 def _look(starting: asyncio.Task[_Link]) -> None:
@@ -341,7 +263,3 @@ def _look(starting: asyncio.Task[_Link]) -> None:
 
 def _shutdown() -> BackendError:
     return BackendError(Code.SHUTDOWN, "the local model was closed here", retryable=True)
-
-
-def _ms_since(called: float) -> float:
-    return (time.perf_counter() - called) * 1000

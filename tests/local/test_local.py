@@ -129,6 +129,33 @@ async def test_a_closed_backend_says_so(open_local: OpenLocal) -> None:
     assert only.code == Code.SHUTDOWN
 
 
+async def test_closing_reaches_streams_of_a_spent_child(open_local: OpenLocal, settings: Settings) -> None:
+    local = open_local()
+    old = local.stream(ask(max_tokens=15_000))
+    await first_token(old)
+    assert local._link is not None
+    local._link.spent = True  # as after an error that another of its streams had
+    assert isinstance((await answer(local))[-1], Done)
+    await first_token(old)  # not disturbed
+    assert len(local._links) == 2
+    await local.aclose()
+    last = [event async for event in old][-1]
+    assert isinstance(last, Error)
+    assert last.code == Code.SHUTDOWN
+
+
+async def test_a_spent_child_is_left_when_its_last_stream_is_closed(open_local: OpenLocal) -> None:
+    local = open_local()
+    events = local.stream(ask(max_tokens=15_000))
+    await first_token(events)
+    link = local._link
+    assert link is not None
+    link.spent = True
+    await events.aclose()  # type: ignore[attr-defined]
+    assert not link.attachment.alive
+    assert not local._links
+
+
 async def test_closing_while_it_starts_leaves_nothing(open_local: OpenLocal) -> None:
     local = open_local()
     events = local.stream(ask())
