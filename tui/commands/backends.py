@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from pathlib import Path
 
 from backends import config, providers
 from backends.config import ConfigFile
+from backends.engine.library import load_library
 from backends.errors import BackendError
+from backends.providers.local import Local
 from tui.exit_codes import ExitCode
 from tui.target import Target
 
@@ -29,9 +33,17 @@ async def _list(file: ConfigFile) -> None:
 
 
 async def _state(file: ConfigFile, name: str) -> str:
+    """Whether the backend can be used, as far as that is known without asking a server or loading a model."""
     try:
         backend = providers.open_backend(file, name)
+        async with contextlib.aclosing(backend):
+            if isinstance(backend, Local):
+                return _state_of_engine(Path(backend.spec.engine.model))
     except BackendError as error:
         return error.message
-    await backend.aclose()
-    return "ready"
+    return "configured"
+
+
+def _state_of_engine(model: Path) -> str:
+    load_library()
+    return "ready" if model.is_file() else f"there is no model: {model}"

@@ -171,10 +171,12 @@ def test_backends_are_listed_with_what_keeps_them_from_working(llmchat, tmp_path
     path = tmp_path / "two.toml"
     path.write_text(
         'backend = "here"\n[backends.here]\ntype = "native"\nurl = "http://localhost:1"\n'
+        '[backends.gone]\ntype = "local"\nmodel = "gone.gguf"\n'
         '[backends.paid]\ntype = "openai"\nurl = "http://localhost:1"\napi_key_env = "NO_SUCH_KEY"\n'
     )
     result = llmchat("backends", "--config", path)
     assert result.returncode == 0
     assert str(path) in result.stdout
-    assert re.search(r"^\* here +native +ready$", result.stdout, re.MULTILINE)
+    assert re.search(r"^\* here +native +configured$", result.stdout, re.MULTILINE)
+    assert re.search(r"^  gone +local +there is no model: .*gone.gguf$", result.stdout, re.MULTILINE)
     assert re.search(r"^  paid +openai +.*NO_SUCH_KEY", result.stdout, re.MULTILINE)
