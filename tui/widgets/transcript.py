@@ -312,7 +312,7 @@ class Transcript(ScrollView, can_focus=True):
     def _line(self, y: int, width: int) -> Strip:
         base = self._theme.text
         if not self.following and y == self.size.height - 1:
-            return self._marker_line(width)
+            return self._marker_line(self._width).crop_extend(0, width, base)
         strip = self._messages.line(self.scroll_offset.y + y)
         return Strip.blank(width, base) if strip is None else strip.crop_extend(0, width, base)
 
