@@ -14,7 +14,7 @@ from tests.fakes.gguf_model import write_model
 from tests.journey.home import environment
 from tests.journey.terminal import Terminal
 
-COMMAND = (sys.executable, "-m", "tui")
+COMMAND = (str(Path(sys.executable).with_name("llmchat")),)  # the console script, as pip installed it
 
 
 @pytest.fixture
