@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from markdown_it.token import Token
 from rich.style import Style
 
 from tui.markdown.flow import Run
 from tui.markdown.palette import Palette
 from tui.markdown.sanitize import sanitize
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 _ADDED = {"strong_open": Style(bold=True), "em_open": Style(italic=True), "s_open": Style(strike=True)}
 _SAFE_LINK = re.compile(r"(?:https?://|mailto:)[\x21-\x7e]{1,2000}", re.IGNORECASE)

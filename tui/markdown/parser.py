@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from markdown_it import MarkdownIt
-from markdown_it.rules_inline import StateInline
-from markdown_it.token import Token
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_inline import StateInline
+    from markdown_it.token import Token
 
 _FORMULA = re.compile(
     r"\$\$[^$]{1,2000}\$\$|\$(?=[^\s$])[^$\n]{0,499}(?<=\S)\$(?!\d)|\\\(.{1,500}?\\\)|\\\[[^$]{1,2000}?\\\]"
@@ -24,7 +25,9 @@ References = dict[str, Any]
 
 @cache
 def parser() -> MarkdownIt:
-    """The parser, made at first use."""
+    """The parser, imported and made at first use: a start should not wait for it."""
+    from markdown_it import MarkdownIt
+
     md = MarkdownIt("commonmark", {"html": False, "maxNesting": 60}).enable(["table", "strikethrough"])
     md.inline.ruler.before("escape", "mathematics", _mathematics)
     return md

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
-from markdown_it.token import Token
 from rich.segment import Segment
 from rich.style import Style
 
@@ -17,6 +17,9 @@ from tui.markdown.palette import Palette
 from tui.markdown.parser import References, parse
 from tui.markdown.sanitize import sanitize
 from tui.markdown.table import Table, table_lines
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 _BULLETS = "•◦▪"
 _LEAST = 12  # cells: deeper nesting stops indenting

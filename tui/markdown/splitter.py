@@ -14,10 +14,12 @@ Only blocks at the top level count: what grows inside a list or a quote is part 
 from __future__ import annotations
 
 import re
-
-from markdown_it.token import Token
+from typing import TYPE_CHECKING
 
 from tui.markdown.parser import References, parse_blocks
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 
 class Splitter:

@@ -25,6 +25,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from backends.events import Citation
+from tui.markdown.parser import parser
 from tui.widgets.chat_palette import PALETTE_CSS, ChatPalette, chat_palette, component_class
 from tui.widgets.message_stack import MessageStack, Spot
 from tui.widgets.message_view import Ending, Kind, MessageView
@@ -101,6 +102,10 @@ class Transcript(ScrollView, can_focus=True):
         self._next_frame = 0.0
         self._moving = False
         self._seen_height = 0
+
+    def on_mount(self) -> None:
+        """The parser is loaded behind the first picture, so that the first answer does not wait for it."""
+        self.call_after_refresh(parser)
 
     # Content
 

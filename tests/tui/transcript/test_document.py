@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -142,3 +145,9 @@ def test_an_open_fence_is_drawn_line_by_line_as_in_one_go(pieces: list[str]) -> 
     assert [document[row].text for row in range(document.height)] == [
         "".join(segment.text for segment in line) for line in expected
     ]
+
+
+def test_nothing_heavy_is_imported_before_there_is_markdown() -> None:
+    code = "import sys, tui.widgets.transcript; print({'markdown_it', 'pygments'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
