@@ -65,9 +65,18 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def is_there(pid: int) -> bool:
+    """True until the process has ended and was reaped."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def is_running(pid: int) -> bool:
-    """True unless the process is gone, or a zombie that waits for its parent."""
+    """True unless the process is gone, or a zombie that waits for its parent (seen where there is a /proc)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
-        return False
+        return is_there(pid)

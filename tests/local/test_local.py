@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import aclosing
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,7 @@ from backends.local.launcher import Settings
 from backends.providers.local import Local
 from backends.telemetry.summary import account
 from backends.telemetry.timeline import Timeline
-from tests.local.conftest import is_running, wait_until
+from tests.local.conftest import is_running, is_there, wait_until
 from tests.local.talk import answer, ask, child, endpoints, first_token, text_of
 
 OpenLocal = Callable[..., Local]
@@ -103,7 +102,7 @@ async def test_the_child_ends_after_its_client_and_leaves_no_zombie(open_local: 
     await answer(local)
     pid = child(settings)
     await local.aclose()
-    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the child to be reaped")
+    wait_until(lambda: not is_there(pid), "the child to be reaped")
     assert endpoints(settings) == []
 
 
