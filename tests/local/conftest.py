@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -78,5 +79,5 @@ def is_running(pid: int) -> bool:
     """True unless the process is gone, or a zombie that waits for its parent (seen where there is a /proc)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return is_there(pid)
