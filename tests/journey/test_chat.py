@@ -81,6 +81,20 @@ def test_without_continue_a_new_conversation_begins(open_terminal: OpenTerminal,
             quit_with_ctrl_q(terminal)
 
 
+def test_a_history_of_ones_own(open_terminal: OpenTerminal, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    with serving(Scripted(*answer("An answer."))) as server:
+        config = server.configuration(tmp_path / "here")
+        config.write_text(config.read_text() + '\n[history]\npath = "mine.sqlite"\n')
+        with open_terminal("--config", config) as terminal:
+            usable(terminal)
+            terminal.send("A question?" + ENTER)
+            terminal.wait_for("An answer.", "complete")
+            quit_with_ctrl_q(terminal)
+    with closing(History(tmp_path / "here" / "mine.sqlite")) as history:
+        assert [conversation.title for conversation in history.conversations()] == ["A question?"]
+
+
 def saved_answer(tmp_path: Path) -> str:
     """What a second process reads of the newest answer right now."""
     with closing(History(tmp_path / "data" / "llmchat" / "history.sqlite")) as history:

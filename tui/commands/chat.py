@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from backends import providers
+from backends.config import ConfigFile
 from backends.errors import BackendError, Code
 from tui import log_file
 from tui.exit_codes import ExitCode
@@ -23,7 +24,7 @@ def run(target: Target, resume: bool) -> ExitCode:
     from tui.defect_app import DefectApp
     from tui.history import History, default_path
 
-    history = History(Path(file.config.history.path).expanduser() if file.config.history.path else default_path())
+    history = History(_named_history(file) or default_path())
     try:
         chat = DefectApp(
             config=file.config,
@@ -36,3 +37,11 @@ def run(target: Target, resume: bool) -> ExitCode:
         return ExitCode(chat.run_to_end())
     finally:
         history.close()
+
+
+def _named_history(file: ConfigFile) -> Path | None:
+    """The history that the configuration names; a relative path counts from the configuration's folder."""
+    if not file.config.history.path:
+        return None
+    folder = file.path.parent if file.path else Path()
+    return folder / Path(file.config.history.path).expanduser()
