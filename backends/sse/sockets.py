@@ -8,6 +8,8 @@ no await, so that a cancelled task leaves no connection half closed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar, cast
 
@@ -136,11 +138,14 @@ class _Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
                 raise httpcore.WriteTimeout from error
 
     async def aclose(self) -> None:
-        """Drop the connection; a reader that waits gets a ReadError."""
+        """Drop the connection: the peer sees it before this returns. A reader that waits gets a ReadError."""
         self._closed = True
         self._wake()
+        if self._transport is not None and not self._transport.is_closing():
+            with contextlib.suppress(OSError):  # the peer was faster
+                self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         if self._transport is not None:
-            self._transport.abort()
+            self._transport.abort()  # frees the descriptor in the loop's next turn
 
     def get_extra_info(self, info: str) -> Any:
         """`is_readable`: on an idle connection it means that the server has closed it."""

@@ -105,6 +105,14 @@ async def test_closing_ends_a_reader_and_a_writer(tmp_path: Path) -> None:
             await stream.write(b"late")
 
 
+async def test_the_peer_sees_a_close_before_the_loop_goes_on(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (stream, other):
+        with pytest.raises(StopIteration):
+            stream.aclose().send(None)  # takes no turn of the loop
+
+        assert other.recv(99) == b""
+
+
 async def test_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(httpcore.ConnectError):
         await AsyncioBackend().connect_unix_socket(str(tmp_path / "none"))
