@@ -19,6 +19,9 @@ _FORMULA = re.compile(
     r"\$\$[^$]{1,2000}\$\$|\$(?=[^\s$])[^$\n]{0,499}(?<=\S)\$(?!\d)|\\\(.{1,500}?\\\)|\\\[[^$]{1,2000}?\\\]"
 )
 
+MAX_NESTING = 60
+"""Token levels after which markdown-it drops what is nested deeper."""
+
 References = dict[str, Any]
 """markdown-it's link definitions by normalized label."""
 
@@ -28,7 +31,7 @@ def parser() -> MarkdownIt:
     """The parser, imported and made at first use: a start should not wait for it."""
     from markdown_it import MarkdownIt
 
-    md = MarkdownIt("commonmark", {"html": False, "maxNesting": 60}).enable(["table", "strikethrough"])
+    md = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING}).enable(["table", "strikethrough"])
     md.inline.ruler.before("escape", "mathematics", _mathematics)
     return md
 

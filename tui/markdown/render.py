@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from tui.markdown.flow import Line, Run, fold, pad, wrap
 from tui.markdown.highlight import code_runs
 from tui.markdown.inline import inline_runs
 from tui.markdown.palette import Palette
-from tui.markdown.parser import References, parse
+from tui.markdown.parser import MAX_NESTING, References, parse
 from tui.markdown.sanitize import sanitize
 from tui.markdown.table import Table, table_lines
 
@@ -31,8 +31,17 @@ def render(source: str, references: References, width: int, palette: Palette, *,
 
     Blocks stand one blank line apart; nothing stands before the first or after the last.
     """
-    tokens = parse(source.replace("\t", "    "), references)
-    return _Renderer(palette, final).blocks(tokens, width, palette.text)
+    source = source.replace("\t", "    ")
+    renderer = _Renderer(palette, final)
+    lines: list[Line] = []
+    for tokens in _siblings(parse(source, references)):
+        if max(token.level for token in tokens) < MAX_NESTING - 2 or tokens[0].map is None:
+            block = renderer.block(tokens, width, palette.text)
+        else:  # the parser left out what is nested deeper: nothing may be hidden, so it is shown as it is
+            raw = "\n".join(source.split("\n")[slice(*tokens[0].map)])
+            block = wrap([(sanitize(raw), palette.text)], width)
+        lines.extend([[], *block] if block and lines else block)
+    return lines
 
 
 class OpenFence:
@@ -95,17 +104,15 @@ class _Renderer:
     def blocks(self, tokens: Sequence[Token], width: int, base: Style, depth: int = 0, gap: int = 1) -> list[Line]:
         """Sibling blocks, `gap` blank lines apart; `depth` counts the lists around them."""
         lines: list[Line] = []
-        index = 0
-        while index < len(tokens):
-            end = _end(tokens, index)
-            block = self._block(tokens[index : end + 1], width, base, depth)
+        for sibling in _siblings(tokens):
+            block = self.block(sibling, width, base, depth)
             if block and lines:
                 lines.extend([] for _ in range(gap))
             lines.extend(block)
-            index = end + 1
         return lines
 
-    def _block(self, tokens: Sequence[Token], width: int, base: Style, depth: int) -> list[Line]:
+    def block(self, tokens: Sequence[Token], width: int, base: Style, depth: int = 0) -> list[Line]:
+        """One block, given by all its tokens."""
         first, inner = tokens[0], tokens[1:-1]
         match first.type:
             case "paragraph_open":
@@ -152,9 +159,7 @@ class _Renderer:
             token.type == "paragraph_open" and not token.hidden and token.level == opening.level + 2 for token in inner
         )
         lines: list[Line] = []
-        index = 0
-        while index < len(inner):
-            end = _end(inner, index)
+        for item in _siblings(inner):
             if number is None:
                 marker = f" {_BULLETS[min(depth, len(_BULLETS) - 1)]} "
             else:
@@ -162,8 +167,7 @@ class _Renderer:
                 number += 1
             if lines and loose:
                 lines.append([])
-            lines.extend(self._item(inner[index + 1 : end], marker, width, base, depth + 1, int(loose)))
-            index = end + 1
+            lines.extend(self._item(item[1:-1], marker, width, base, depth + 1, int(loose)))
         return lines
 
     def _item(self, inner: Sequence[Token], marker: str, width: int, base: Style, depth: int, gap: int) -> list[Line]:
@@ -190,6 +194,15 @@ class _Renderer:
                 if head:
                     align.append(str(token.attrGet("style") or "").removeprefix("text-align:") or "left")
         return table_lines(Table(rows, align), width, self.palette)
+
+
+def _siblings(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
+    """The tokens of each block in turn, those of its content included."""
+    index = 0
+    while index < len(tokens):
+        end = _end(tokens, index)
+        yield tokens[index : end + 1]
+        index = end + 1
 
 
 def _end(tokens: Sequence[Token], index: int) -> int:

@@ -107,3 +107,8 @@ def test_deep_nesting_is_drawn() -> None:
     assert "deep" in text_of(render("> " * 40 + "deep", {}, 30, PLAIN))
     nested = "\n".join("  " * level + "- item" for level in range(20))
     assert text_of(render(nested, {}, 30, PLAIN)).count("item") == 20
+
+
+@pytest.mark.parametrize("mark", ["> ", "- "])
+def test_nothing_hides_in_nesting_too_deep_to_draw(mark: str) -> None:
+    assert "hidden" in text_of(render(mark * 500 + "hidden\n\nend", {}, 30, PLAIN))
