@@ -126,10 +126,23 @@ def _bind_tcp(host: str, port: int) -> socket.socket:
     if not 0 <= port < 65_536:  # getaddrinfo would take it modulo 65,536
         raise BackendError(Code.CONFIG, f"cannot listen on {host}:{port}: a port is a number below 65536")
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address, family=family, backlog=_BACKLOG)
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # With its protocol named: asyncio sets TCP_NODELAY on connections of such a listener only, and without that
+        # Nagle's algorithm and delayed acknowledgements hold the first event back for 40 ms.
+        listener = socket.socket(family, kind, proto)
     except OSError as error:
         raise _cannot_listen(f"{host}:{port}", error) from None
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen(f"{host}:{port}", error) from None
+    return listener
 
 
 def _bind_uds(path: Path) -> socket.socket:

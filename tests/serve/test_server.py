@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from backends.backend import ChatRequest, Message
 from backends.errors import BackendError, Code
@@ -40,6 +41,22 @@ class TestAddresses:
         async with listening(create_app(Scripted(*answer("a")))) as url:
             assert url.startswith("http://127.0.0.1:")
             assert isinstance((await read(url))[-1], Done)
+
+    async def test_events_are_not_held_back_for_acknowledgements(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        accepted: list[int] = []
+        made = AutoHTTPProtocol.connection_made
+
+        def connection_made(self: asyncio.Protocol, transport: asyncio.Transport) -> None:
+            connection = transport.get_extra_info("socket")
+            accepted.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            made(self, transport)
+
+        monkeypatch.setattr(AutoHTTPProtocol, "connection_made", connection_made)
+        async with listening(create_app(Scripted(*answer("a")))) as url:
+            await read(url)
+
+        assert len(accepted) == 1
+        assert accepted[0] != 0
 
     async def test_a_unix_socket_for_its_owner_only_and_gone_at_the_end(self, tmp_path: Path) -> None:
         path = tmp_path / "s"
