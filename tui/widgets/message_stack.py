@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from textual.strip import Strip
@@ -83,23 +83,38 @@ class MessageStack:
         view.touch()
         self._changed.add(view.key)
 
-    def draw(self, width: int, palette: ChatPalette) -> int:
-        """Draws the messages that changed; the first line of the stack that may differ, `height` when none does."""
+    @property
+    def pending(self) -> bool:
+        """Whether messages wait to be drawn."""
+        return bool(self._changed)
+
+    def draw(
+        self, width: int, palette: ChatPalette, near: int | None = None, enough: Callable[[], bool] = lambda: False
+    ) -> int:
+        """Draws the messages that changed; the first line of the stack that may differ, `height` when none does.
+
+        It begins with those nearest to line `near` (None: the end) and stops when there is `enough`: a long
+        conversation is drawn over several frames, what the reader sees first. Until then the others keep the lines they
+        had, new ones have none.
+        """
         first_line = self.height if self._damage is None else self._damage
         first_view = len(self._views)
         self._damage = None
-        for index, view in enumerate(self._views):
-            if view.key in self._changed:
-                first_line = min(first_line, self._tops[index] + view.draw(width, palette))
-                first_view = min(first_view, index)
-        self._changed.clear()
+        focus = len(self._views) - 1 if near is None else bisect_right(self._tops, near) - 1
+        changed = [index for index, view in enumerate(self._views) if view.key in self._changed]
+        for index in sorted(changed, key=lambda index: abs(index - focus)):
+            view = self._views[index]
+            first_line = min(first_line, self._tops[index] + view.draw(width, palette))
+            first_view = min(first_view, index)
+            self._changed.discard(view.key)
+            if enough():
+                break
         self._measure(first_view)
         return min(first_line, self.height)
 
-    def draw_all(self, width: int, palette: ChatPalette) -> None:
-        """Draws every message, as after a change of width or colours."""
+    def change_all(self) -> None:
+        """The width or the colours have changed: every message has to be drawn again."""
         self._changed.update(self._by_key)
-        self.draw(width, palette)
 
     def find(self, line: int) -> tuple[MessageView, int] | None:
         """The message at `line` and the row within it; None past the end."""

@@ -7,8 +7,7 @@ something to draw.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
@@ -27,9 +26,12 @@ from textual.widget import Widget
 from backends.events import Citation
 from tui.markdown.parser import parser
 from tui.widgets.chat_palette import PALETTE_CSS, ChatPalette, chat_palette, component_class
+from tui.widgets.frame_clock import FrameClock
 from tui.widgets.message_stack import MessageStack, Spot
 from tui.widgets.message_view import Ending, Kind, MessageView
 
+_DRAW_SECONDS = 0.03
+"""How long a frame may take when many messages have to be drawn; the rest follows with the next ones."""
 _INDICATOR_FPS = 4.0
 """How often the typing indicator moves."""
 
@@ -91,15 +93,13 @@ class Transcript(ScrollView, can_focus=True):
 
     def __init__(self, *, fps: float = 25.0, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self.fps = fps
+        self._clock = FrameClock(self, self._draw, fps)
         self.frames = 0
         """Frames drawn so far."""
         self._messages = MessageStack()
         self._numbers = count(1)
         self._palette: ChatPalette | None = None
-        self._frame_planned = False
         self._indicator_planned = False
-        self._next_frame = 0.0
         self._moving = False
         self._seen_height = 0
 
@@ -190,37 +190,13 @@ class Transcript(ScrollView, can_focus=True):
     # Frames
 
     def _schedule(self) -> None:
-        """Asks for a frame: now when the last one is long enough ago, else when its time has come."""
-        if self._frame_planned or not self.is_attached or not self.size:
-            return
-        self._frame_planned = True
-        self._later(self._next_frame - monotonic(), self._frame)
-
-    def _later(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Runs `callback` as a message of this widget after `seconds`.
-
-        By the event loop's own timer: Textual's `set_timer` drops a one-shot callback whose time has passed before the
-        timer's task gets to look at the clock, which would be a frame lost.
-        """
-        if seconds <= 0:
-            self.call_later(callback)
-        else:
-            asyncio.get_running_loop().call_later(seconds, self.call_later, callback)
-
-    def _frame(self) -> None:
-        self._frame_planned = False
-        start = monotonic()
-        self._next_frame = start + 1 / self.fps
-        if self._terminal_is_behind():
-            self._schedule()
-            return
-        self._draw()
-        self._next_frame = max(self._next_frame, start + 3 * (monotonic() - start))  # a third of the time at most
+        if self.is_attached and self.size:
+            self._clock.request()
 
     def _keep_indicator_moving(self) -> None:
         if not self._indicator_planned and any(view.waiting is not None for view in self._messages):
             self._indicator_planned = True
-            self._later(1 / _INDICATOR_FPS, self._move_indicator)
+            self._clock.after(1 / _INDICATOR_FPS, self._move_indicator)
 
     def _move_indicator(self) -> None:
         self._indicator_planned = False
@@ -229,24 +205,22 @@ class Transcript(ScrollView, can_focus=True):
                 view.tick += 1
                 self._change(view)
 
-    def _terminal_is_behind(self) -> bool:
-        """Whether Textual's writer still holds a frame: another would only queue up behind it."""
-        writer = getattr(getattr(self.app, "_driver", None), "_writer_thread", None)
-        queue = getattr(writer, "_queue", None)
-        return queue is not None and not queue.empty()
-
     def _draw(self) -> None:
         """Draws the messages that changed, and what of them is on the screen."""
         self.frames += 1
-        spot = None if self.following else self._messages.spot(self.scroll_offset.y)
-        first_line = self._messages.draw(self._width, self._theme)
+        deadline = monotonic() + _DRAW_SECONDS
+        near = None if self.following else self.scroll_offset.y
+        spot = None if near is None else self._messages.spot(near)
+        first_line = self._messages.draw(self._width, self._theme, near, lambda: monotonic() > deadline)
         self._settle(first_line, spot)
+        if self._messages.pending:
+            self._schedule()
 
     def _draw_all(self) -> None:
         """Draws everything again, as after a change of width or theme, and keeps the reader's place."""
-        spot = None if self.following else self._messages.spot(self.scroll_offset.y)
-        self._messages.draw_all(self._width, self._theme)
-        self._settle(0, spot)
+        self._messages.change_all()
+        self._draw()
+        self.refresh()
 
     def _settle(self, first_line: int, spot: Spot | None) -> None:
         """Lets the scroll position fit the new heights, and repaints from `first_line` on."""

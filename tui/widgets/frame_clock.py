@@ -1,0 +1,57 @@
+"""When a widget draws: as often as it changes, never more often than it should."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+
+from textual.widget import Widget
+
+
+class FrameClock:
+    """Coalesces requests to draw into frames.
+
+    At most `fps` frames a second, at most a third of the time spent in drawing, and none while the terminal has not
+    taken the last one. Nothing runs while nothing is requested, and every request is followed by a frame.
+    """
+
+    def __init__(self, widget: Widget, draw: Callable[[], None], fps: float) -> None:
+        self.fps = fps
+        self._widget = widget
+        self._draw = draw
+        self._planned = False
+        self._next = 0.0
+
+    def request(self) -> None:
+        """Asks for a frame: now when the last one is long enough ago, else when its time has come."""
+        if not self._planned:
+            self._planned = True
+            self.after(self._next - monotonic(), self._frame)
+
+    def after(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Runs `callback` as a message of the widget after `seconds`.
+
+        By the event loop's own timer: Textual's `set_timer` drops a one-shot callback whose time has passed before the
+        timer's task gets to look at the clock, which would be a frame lost.
+        """
+        if seconds <= 0:
+            self._widget.call_later(callback)
+        else:
+            asyncio.get_running_loop().call_later(seconds, self._widget.call_later, callback)
+
+    def _frame(self) -> None:
+        self._planned = False
+        start = monotonic()
+        self._next = start + 1 / self.fps
+        if self._terminal_is_behind():
+            self.request()
+            return
+        self._draw()
+        self._next = max(self._next, start + 3 * (monotonic() - start))
+
+    def _terminal_is_behind(self) -> bool:
+        """Whether Textual's writer still holds a frame: another would only queue up behind it."""
+        writer = getattr(getattr(self._widget.app, "_driver", None), "_writer_thread", None)
+        queue = getattr(writer, "_queue", None)
+        return queue is not None and not queue.empty()
