@@ -97,7 +97,7 @@ class Composer(TextArea):
 
     def action_previous(self) -> None:
         """Cursor up; on the first row, the prompt sent before."""
-        if self.get_cursor_up_location() != self.cursor_location and self.cursor_at_first_row is False:
+        if not self.cursor_at_first_row:
             self.action_cursor_up()
         elif self._sent and self._at != 0:
             if self._at is None:
@@ -106,7 +106,7 @@ class Composer(TextArea):
 
     def action_next(self) -> None:
         """Cursor down; on the last row, the prompt sent after, and after the newest the unsent text."""
-        if self.cursor_at_last_row is False:
+        if not self.cursor_at_last_row:
             self.action_cursor_down()
         elif self._at is not None:
             self._show(self._at + 1 if self._at + 1 < len(self._sent) else None)

@@ -142,7 +142,7 @@ async def test_ctrl_u_clears_the_line() -> None:
         assert composer.text == "a\n"
 
 
-async def test_editing_can_be_undone_after_a_prompt_was_fetched() -> None:
+async def test_editing_can_be_undone() -> None:
     async with staged() as (_, composer, pilot):
         await pilot.press(*"ab", "ctrl+z")
         assert composer.text == ""
