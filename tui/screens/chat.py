@@ -30,7 +30,7 @@ from tui.screens.backends import BackendsScreen
 from tui.screens.chat_status import status_info
 from tui.screens.help import HelpScreen
 from tui.screens.keys import chat_bindings
-from tui.screens.layout import MINIMUM, PanelMode, SizeClass, lay_out, next_mode
+from tui.screens.layout import MINIMUM, Layout, PanelMode, SizeClass, lay_out, next_mode
 from tui.screens.sources import SourcesScreen
 from tui.widgets.composer import Composer
 from tui.widgets.latency_panel import LatencyPanel
@@ -75,6 +75,7 @@ class ChatScreen(Screen[None]):
         self._budget = config.budget("chat")
         self._mode: PanelMode = config.ui.panel
         self._open = False  # between mount and unmount
+        self._layout: Layout | None = None
         self._remark = ""
         self._reported = ""  # the notice of the history that was shown
         self._warming: Timer | None = None
@@ -130,11 +131,15 @@ class ChatScreen(Screen[None]):
 
     def _lay_out(self) -> None:
         layout = lay_out(self.app.size.width, self.app.size.height, self._mode)
+        if layout == self._layout:  # setting a class costs a restyling of everything
+            return
+        self._layout = layout
         for id, shape in (("panel", layout.side), ("strip", layout.strip)):
             panel = self.query_one(f"#{id}", LatencyPanel)
             panel.shape, panel.display = shape, shape != "off"
         self.query_one("#panel").styles.width = layout.side_width
-        self.remove_class(*get_args(SizeClass)).add_class(layout.size_class)
+        for size_class in get_args(SizeClass):
+            self.set_class(size_class == layout.size_class, size_class)
         self._update()
 
     def _show_conversation(self) -> None:
