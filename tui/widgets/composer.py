@@ -66,6 +66,7 @@ class Composer(TextArea):
             show_line_numbers=False,
             highlight_cursor_line=False,
         )
+        self.set_reactive(TextArea.cursor_blink, False)  # a blinking one repaints the prompt twice a second, for ever
         self._sent: list[str] = list(history)
         self._at: int | None = None  # the history entry shown; None: the unsent draft
         self._draft = ""
