@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Literal, Protocol
 
 import msgspec
@@ -67,7 +67,7 @@ class ChatRequest(_Request, frozen=True):
 class Backend(Protocol):
     """Anything that answers. Backends compose: `Rag(inner)` is one, `serve(backend)` publishes one."""
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Answer `request` as events, of which the last is `Done` or `Error`.
 
         Expected failures are `Error` events, never exceptions. Closing the iterator cancels, all the way down, and

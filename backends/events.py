@@ -142,6 +142,16 @@ def is_terminal(event: Event) -> bool:
     return isinstance(event, Done | Error)
 
 
+def shifted(event: Event, by_ms: float) -> Event:
+    """The same event on the clock of a caller whose call was `by_ms` earlier: latencies and spans move."""
+    if isinstance(event, Done):
+        return msgspec.structs.replace(event, latency=event.latency + by_ms)
+    if isinstance(event, Meta):
+        latency = None if event.latency is None else event.latency + by_ms
+        return msgspec.structs.replace(event, latency=latency, spans=tuple(span.shifted(by_ms) for span in event.spans))
+    return event
+
+
 def encode(event: Event) -> bytes:
     """The JSON object that goes into the SSE `data` field (one line, UTF-8)."""
     return _ENCODER.encode(event)

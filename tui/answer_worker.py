@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Protocol
 
 from backends.backend import Backend, ChatRequest
@@ -153,7 +153,7 @@ class AnswerWorker:
         try:
             ready = await backend()
             run.timeline.call_ms = run.timeline.status_ms = self._ms(run)
-            async with _closed(ready.stream(request)) as events:
+            async with aclosing(ready.stream(request)) as events:
                 async for event in events:
                     self._take(run, event)
                     if run.timeline.outcome == "cancelled":
@@ -209,13 +209,3 @@ class AnswerWorker:
 
     def _ms(self, run: Run) -> float:
         return 1000 * (self.clock() - run.entered)
-
-
-@asynccontextmanager
-async def _closed(events: AsyncIterator[Event]) -> AsyncIterator[AsyncIterator[Event]]:
-    """Close the iterator at the end, if it can be closed: that is what cancels a backend."""
-    try:
-        yield events
-    finally:
-        if close := getattr(events, "aclose", None):
-            await close()

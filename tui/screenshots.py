@@ -13,8 +13,8 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -56,11 +56,11 @@ class Held:
         """Seconds; for the app."""
         return time.monotonic() if self._frozen is None else self._frozen
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """The inner backend's greedy answer."""
         greedy = msgspec.structs.replace(request, sampling=Sampling(temperature=0.0))
         tokens = 0
-        async with _closed(self._inner.stream(greedy)) as events:
+        async with aclosing(self._inner.stream(greedy)) as events:
             async for event in events:
                 yield event
                 tokens += event.count if isinstance(event, Token) else 0
@@ -239,15 +239,6 @@ def main(folder: Path, names: list[str]) -> None:
         picture = asyncio.run(svg(scene, chosen(config.parse(""), target), size))
         (folder / f"{name}.svg").write_text(picture, "utf-8")
         (folder / f"{name}.png").write_bytes(png(picture))
-
-
-@asynccontextmanager
-async def _closed(events: AsyncIterator[Event]) -> AsyncIterator[AsyncIterator[Event]]:
-    try:
-        yield events
-    finally:
-        if close := getattr(events, "aclose", None):
-            await close()
 
 
 if __name__ == "__main__":

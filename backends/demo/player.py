@@ -66,7 +66,7 @@ class Player:
         buffer = (ctypes.c_char * 256)()
         for token in ids:
             size = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, 256, 0, True)
-            pieces += bytes(buffer[:size])
+            pieces += buffer.raw[:size]
         return pieces.decode("utf-8", "replace")
 
     def prompt(self, messages: Sequence[dict[str, str]]) -> list[int]:

@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Literal
 
 from backends.backend import ChatRequest
@@ -82,7 +82,7 @@ class Engine:
 
     # ---- Backend
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """See `Backend.stream`."""
         return self._stream(request, time.perf_counter())
 
@@ -101,7 +101,7 @@ class Engine:
 
     # ---- a request
 
-    async def _stream(self, request: ChatRequest, arrival: float) -> AsyncIterator[Event]:
+    async def _stream(self, request: ChatRequest, arrival: float) -> AsyncGenerator[Event, None]:
         await self.start()
         loaded_ms = 0.0
         while self.state == "loading":

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 
-import msgspec
-
-from backends.events import Done, Event, Meta, Status
+from backends.events import Event, Meta, Status, shifted
 from backends.telemetry.stages import Span
 
 _SEARCHING = frozenset({"retrieving", "reranking", "assembling"})
@@ -28,7 +26,7 @@ class Clock:
 
     def translate(self, event: Event) -> list[Event]:
         """What to send for one event of the child."""
-        events = [self._shifted(event)]
+        events = [shifted(event, self._shift)]
         if self._waited and not isinstance(event, Meta) and not self._is_before_loaded(event):
             self._waited = False
             now = _ms_since(self._called)
@@ -41,15 +39,6 @@ class Clock:
             self._searched = True
             return True
         return isinstance(event, Status) and event.status in ("connecting", "loading")
-
-    def _shifted(self, event: Event) -> Event:
-        if isinstance(event, Done):
-            return msgspec.structs.replace(event, latency=event.latency + self._shift)
-        if isinstance(event, Meta):
-            latency = None if event.latency is None else event.latency + self._shift
-            spans = tuple(span.shifted(self._shift) for span in event.spans)
-            return msgspec.structs.replace(event, latency=latency, spans=spans)
-        return event
 
 
 def _ms_since(called: float) -> float:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from typing import Annotated, cast
+from typing import Annotated
 
 import msgspec
 
@@ -99,7 +99,7 @@ class Local:
         self._starting: asyncio.Task[_Link] | None = None
         self._closed = False
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """See `Backend.stream`. A start of the engine is reported, and counts as `model_load`."""
         return self._stream(request, time.perf_counter())
 
@@ -141,8 +141,7 @@ class Local:
 
     async def _answer(self, link: _Link, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """The child's events; where it died meanwhile, the last one says so."""
-        # Every backend's iterator can be closed (Backend.stream); AsyncIterator just does not say so.
-        events = cast(AsyncGenerator[Event, None], link.native.stream(request))
+        events = link.native.stream(request)
         try:
             with link.watch() as watch:
                 async with aclosing(events):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -19,11 +18,12 @@ from backends.providers import ProviderOptions, Site
 from backends.sse.address import parse_address
 from backends.sse.credentials import read_key
 from backends.sse.placement import arrival, place
+from backends.sse.remote import Remote
 from backends.sse.timeouts import Timeouts
 from backends.telemetry.stages import MeasuredBy, Span, Stage
 
 if TYPE_CHECKING:
-    from backends.sse.client import Client, EventStream
+    from backends.sse.client import EventStream
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -69,26 +69,22 @@ class Native:
     ) -> None:
         """`uds`: path of a Unix socket, instead of `url`. `local`: the server is this user's own child process, so
         that `warm` may send it text that was not sent yet. Raises ConfigError for a wrong `url`."""
-        self._address = parse_address(f"unix:{uds}" if uds is not None else url)
-        self._token = token
-        self._timeouts = timeouts or Timeouts()
+        address = parse_address(f"unix:{uds}" if uds is not None else url)
+        self._remote = Remote(address, token=token, headers=headers, timeouts=timeouts)
         self._model = model
-        self._headers = dict(headers or {})
         self._local = local
-        self._client: Client | None = None
-        self._closed = False
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """See `Backend.stream`. Closing the iterator closes the response, which the server sees at once."""
         since = time.perf_counter()
         try:
-            client = self._open_client()
+            client = self._remote.client()
             if not client.connected:
                 yield Status("connecting")
             key = request.key or uuid.uuid4().hex
             stream = client.open("/v1/chat", self._body(request), since=since, key=key)
             async with stream, aclosing(stream.frames()) as frames:
-                reader = _Reader(stream, self._address.shown)
+                reader = _Reader(stream, self._remote.address.shown)
                 async for frame in frames:
                     event = reader.read(frame.event, frame.data)
                     if event is None:
@@ -103,9 +99,7 @@ class Native:
     async def warm(self, request: ChatRequest) -> None:
         """Open a connection; tell the prefix to a local server only: unsent text goes nowhere else."""
         try:
-            if self._client is None:
-                await asyncio.to_thread(_import_client)
-            client = self._open_client()
+            client = await self._remote.prepared_client()
             if self._local:
                 await client.request("POST", "/v1/warm", self._body(request))
             elif not client.connected:
@@ -115,30 +109,12 @@ class Native:
 
     async def aclose(self) -> None:
         """Close all connections; running streams end with SHUTDOWN."""
-        self._closed = True
-        if self._client is not None:
-            await self._client.aclose()
-
-    def _open_client(self) -> Client:
-        if self._closed:
-            raise BackendError(Code.SHUTDOWN, f"the connection to {self._address.shown} was closed here")
-        if self._client is None:
-            self._client = _import_client()(
-                self._address, token=self._token, headers=self._headers, timeouts=self._timeouts
-            )
-        return self._client
+        await self._remote.aclose()
 
     def _body(self, request: ChatRequest) -> bytes:
         if self._model and request.model is None:
             request = msgspec.structs.replace(request, model=self._model)
         return _ENCODER.encode(request)
-
-
-def _import_client() -> type[Client]:
-    """httpx is imported when the first connection is wanted, not before the first frame."""
-    from backends.sse.client import Client
-
-    return Client
 
 
 class _Reader:

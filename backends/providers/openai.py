@@ -13,10 +13,9 @@ only the common form is spoken.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from backends.sse.address import Address, parse_address
 from backends.sse.credentials import read_key
 from backends.sse.excerpt import clean, is_context_full, message_of
 from backends.sse.placement import Timing
+from backends.sse.remote import Remote
 from backends.sse.timeouts import Timeouts
 from backends.telemetry.stages import Span
 
@@ -98,23 +98,22 @@ class OpenAI:
     def __init__(self, options: Options, *, token: str | None = None) -> None:
         """Raises ConfigError for a wrong `url`."""
         self._options = options
-        self._token = token
-        self._address = base_address(options.url)
-        self._client: Client | None = None
-        self._closed = False
+        self._remote = Remote(
+            base_address(options.url), token=token, headers=options.headers, timeouts=options.timeouts
+        )
         self._listed: tuple[str, str] | None = None
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """See `Backend.stream`. Closing the iterator closes the response: the server sees the disconnect."""
         since = time.perf_counter()
         try:
-            client = self._open_client()
+            client = self._remote.client()
             if not client.connected:
                 yield Status("connecting")
             model = request.model or self._options.model or (await self._list(client))[0]
             owner = self._listed[1] if self._listed else ""
             # api.openai.com refuses `max_tokens` for its reasoning models; elsewhere the newer name is often unknown.
-            limit = "max_completion_tokens" if "//api.openai.com" in self._address.url else "max_tokens"
+            limit = "max_completion_tokens" if "//api.openai.com" in self._remote.address.url else "max_tokens"
             body = _ENCODER.encode(request_body(request, model, owner, limit) | self._options.extra_body)
             stream = client.open(_PATH, body, since=since)
             async with stream, aclosing(_events(stream, client)) as events:
@@ -126,9 +125,7 @@ class OpenAI:
     async def warm(self, request: ChatRequest) -> None:
         """Open a connection by listing the models; unsent text goes nowhere."""
         try:
-            if self._client is None:
-                await asyncio.to_thread(_import_client)
-            client = self._open_client()
+            client = await self._remote.prepared_client()
             if not client.connected:
                 await self._list(client, again=True)
         except BackendError:
@@ -136,23 +133,12 @@ class OpenAI:
 
     async def aclose(self) -> None:
         """Close all connections; running streams end with SHUTDOWN."""
-        self._closed = True
-        if self._client is not None:
-            await self._client.aclose()
-
-    def _open_client(self) -> Client:
-        if self._closed:
-            raise BackendError(Code.SHUTDOWN, f"the connection to {self._address.shown} was closed here")
-        if self._client is None:
-            self._client = _import_client()(
-                self._address, token=self._token, headers=self._options.headers, timeouts=self._options.timeouts
-            )
-        return self._client
+        await self._remote.aclose()
 
     async def _list(self, client: Client, *, again: bool = False) -> tuple[str, str]:
         """The first model that the server lists, and whose server it is. Raises BackendError."""
         if self._listed is None or again:
-            self._listed = first_model(await client.request("GET", "/models"), self._address)
+            self._listed = first_model(await client.request("GET", "/models"), self._remote.address)
         return self._listed
 
 
@@ -391,10 +377,3 @@ def _prefilling(progress: dict[str, Any]) -> Status:
 def _ms(table: dict[str, Any], key: str) -> float:
     value = table.get(key)
     return float(value) if isinstance(value, int | float) and value >= 0 else 0.0
-
-
-def _import_client() -> type[Client]:
-    """httpx is imported when the first connection is wanted, not before the first frame."""
-    from backends.sse.client import Client
-
-    return Client

@@ -15,10 +15,10 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
-from typing import IO, Annotated, Any, TypeVar, cast
+from typing import IO, Annotated, Any, TypeVar
 
 import msgspec
 
@@ -76,7 +76,7 @@ class Replay:
         self._played: dict[str, int] = {}
         self._closed = asyncio.Event()
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """See `Backend.stream`; a recording that is missing or damaged is an `Error` that names file and line."""
         since = time.perf_counter()
         try:
@@ -144,10 +144,10 @@ class Recorder:
         self._inner = inner
         self._folder = folder
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """The inner backend's stream, unchanged."""
         since = time.perf_counter()
-        inner = cast(AsyncGenerator[Event, None], self._inner.stream(request))
+        inner = self._inner.stream(request)
         with _Tape(self._folder, request) as tape:
             async with aclosing(inner):
                 async for event in inner:

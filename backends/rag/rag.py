@@ -12,15 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from typing import cast
 
 import msgspec
 
 from backends.backend import Backend, ChatRequest, Message
 from backends.errors import BackendError
-from backends.events import Citation, Done, Event, Meta, Status, Token, is_terminal
+from backends.events import Citation, Event, Meta, Status, Token, is_terminal, shifted
 from backends.rag.assemble import CountTokens, assemble, estimate_tokens, plain_messages
 from backends.rag.cite import Scanner
 from backends.rag.query import build_query
@@ -64,7 +63,7 @@ class Rag:
         self._options = options or Options()
         self._count_tokens = count_tokens
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[Event]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Answer `request` from the documents. A failed retrieval is an `Error`: no answer without its sources."""
         return self._stream(request, time.perf_counter())
 
@@ -100,9 +99,7 @@ class Rag:
         cites = self._has_rules(request, messages)
         scanner = Scanner(_citable(messages), request.continue_from) if cites else None
         relay = _Relay(scanner, _ms_since(started))
-        # Every backend's iterator can be closed (Backend.stream); AsyncIterator just does not say so.
-        events = cast(AsyncGenerator[Event, None], self._inner.stream(self._inner_request(request, messages)))
-        async with aclosing(events):
+        async with aclosing(self._inner.stream(self._inner_request(request, messages))) as events:
             async for event in events:
                 for each in relay.translate(event):
                     yield each
@@ -193,7 +190,7 @@ class _Relay:
             return
         if is_terminal(event):
             yield from self.rest()
-        yield self._shifted(event)
+        yield shifted(event, self._shift)
 
     def rest(self) -> Iterator[Event]:
         """What is still held back when the stream ends."""
@@ -204,15 +201,6 @@ class _Relay:
     def _token(self, text: str) -> Token:
         token, self._count = Token(text, self._count), 0
         return token
-
-    def _shifted(self, event: Event) -> Event:
-        if isinstance(event, Done):
-            return msgspec.structs.replace(event, latency=event.latency + self._shift)
-        if isinstance(event, Meta):
-            latency = None if event.latency is None else event.latency + self._shift
-            spans = tuple(span.shifted(self._shift) for span in event.spans)
-            return msgspec.structs.replace(event, latency=latency, spans=spans)
-        return event
 
 
 def _ms_since(started: float) -> float:

@@ -89,8 +89,7 @@ class Stream:
         """The backend's events until the terminal one; the boundary at which its defects become an event."""
         try:
             called = self._now()
-            events = self._backend.stream(self._request)
-            async with aclosing(events) as events:  # type: ignore[type-var]
+            async with aclosing(self._backend.stream(self._request)) as events:
                 async for event in events:
                     await self._send(send, self._on_our_clock(event, called))
                     if is_terminal(event):

@@ -24,7 +24,7 @@ WIDE = "the annual plan and the invoice of the refund " * 120
 async def read_until(engine: Engine, kind: type[Event], content: str, max_tokens: int = 400, **match: Any) -> Event:
     """Read a stream up to the first event of `kind` with these fields, then close it."""
     stream = cast("AsyncIterator[Event]", engine.stream(request(content, max_tokens)))
-    async with aclosing(stream) as events:  # type: ignore[type-var]
+    async with aclosing(stream) as events:
         async for event in events:
             if isinstance(event, kind) and all(getattr(event, name) == value for name, value in match.items()):
                 return event

@@ -109,7 +109,7 @@ async def test_the_child_ends_after_its_client_and_leaves_no_zombie(open_local: 
 async def test_closing_cancels_down_to_the_engine(open_local: OpenLocal) -> None:
     local = open_local()
     events = local.stream(ask(max_tokens=10_000))
-    async with aclosing(events):  # type: ignore[type-var]
+    async with aclosing(events):
         await first_token(events)
     async with asyncio.timeout(30):  # the streams share cells: were the first one running, four more would wait for it
         for _ in range(4):

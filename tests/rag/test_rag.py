@@ -192,7 +192,7 @@ async def test_held_text_comes_out_before_any_ending(retriever: FolderRetriever,
 
 async def test_closing_the_stream_closes_the_inner_one_at_once(retriever: FolderRetriever) -> None:
     inner = Scripted(Token("Yes"), Hold())
-    async with aclosing(Rag(inner, retriever).stream(ask(PAUSE))) as stream:  # type: ignore[type-var]
+    async with aclosing(Rag(inner, retriever).stream(ask(PAUSE))) as stream:
         async for event in stream:
             if event == Token("Yes"):
                 break

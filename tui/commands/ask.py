@@ -11,7 +11,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 import msgspec
@@ -148,7 +148,7 @@ class _Answer:
             self._take(error.event())
             return
         self.timeline.call_ms = self.timeline.status_ms = self._now()
-        async with contextlib.aclosing(backend), _closed(backend.stream(self._request)) as events:
+        async with contextlib.aclosing(backend), contextlib.aclosing(backend.stream(self._request)) as events:
             async for event in events:
                 self._take(event)
                 if is_terminal(event):
@@ -167,16 +167,6 @@ class _Answer:
 
     def _now(self) -> float:
         return 1000 * (time.monotonic() - self._asked)
-
-
-@contextlib.asynccontextmanager
-async def _closed(events: AsyncIterator[Event]) -> AsyncIterator[AsyncIterator[Event]]:
-    """Close the iterator at the end: that is what cancels a backend."""
-    try:
-        yield events
-    finally:
-        if close := getattr(events, "aclose", None):
-            await close()
 
 
 @contextlib.contextmanager
