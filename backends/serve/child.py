@@ -103,17 +103,13 @@ def _with_documents(engine: Engine, spec: Spec) -> Backend:
     """`engine`, with the documents around it, if any; tokens are counted by the model, once it is loaded."""
     if not spec.documents:
         return engine
-    from backends.providers.rag import index_path
+    from backends.providers.rag import with_documents
     from backends.rag.assemble import estimate_tokens
-    from backends.rag.rag import Options, Rag
-    from backends.rag.retrieve import folder_retriever
 
     def count_tokens(text: str) -> int:
         return engine.count_tokens(text) if engine.info is not None else estimate_tokens(text)
 
-    documents = Path(spec.documents)
-    retriever = folder_retriever([documents], index_path(documents))
-    return Rag(engine, retriever, Options(spec.token_budget, spec.top_k), count_tokens)
+    return with_documents(engine, Path(spec.documents), spec.token_budget, spec.top_k, count_tokens)
 
 
 @asynccontextmanager
