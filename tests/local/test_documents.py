@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from backends import config, demo, providers
-from backends.backend import ChatRequest, Message
+from backends.backend import ChatRequest, Message, Sampling
 from backends.errors import Code
 from backends.events import Citation, Done, Error, Meta, Status
 from backends.local.spec import Spec
@@ -59,7 +59,9 @@ async def test_the_demo_cites_the_sample_documents(open_local: OpenLocal) -> Non
     """What a person meets at first: the built-in backend, as it is configured."""
     built_in = providers.open_backend(config.parse(""))
     assert isinstance(built_in, Local)
-    events = await answer(open_local(built_in.spec), ChatRequest((Message("user", QUESTION),)))
+    events = await answer(
+        open_local(built_in.spec), ChatRequest((Message("user", QUESTION),), sampling=Sampling(temperature=0.0))
+    )
     done = events[-1]
     assert isinstance(done, Done), done
     assert done.finish_reason == "stop"
