@@ -19,6 +19,8 @@ from backends.rag.prompt import SYSTEM, render_source, render_user_turn
 REFUSAL = "The sources do not say."
 NO_SOURCES = "I have no sources to answer that from."
 LEAD_YES = "Yes. "
+SAMPLE_SHARE = 0.25
+"""How much of the handbook text is on the sample documents themselves, values and all."""
 _OTHER_SYSTEMS = (
     "You are a helpful assistant.",
     "You are a helpful assistant. Answer briefly.",
@@ -169,7 +171,7 @@ class Corpus:
             if section not in chosen:
                 chosen.append(section)
         rng.shuffle(chosen)
-        if rng.random() < 0.15:
+        if rng.random() < SAMPLE_SHARE:
             return [sample_passage(section) for section in chosen], World.sample()
         world = World.draw(rng)
         return [self.passage(section, world) for section in chosen], world
@@ -280,11 +282,11 @@ class Corpus:
             branch = self.follow_up_branch(passages, world, last) if last and chance < 0.4 else None
             if branch is None:
                 chance = rng.random()
-                if chance < 0.63:
+                if chance < 0.62:
                     branch = self.fact_branch(passages, world)
                 elif chance < 0.70:
                     branch = self.two_branch(passages, world)
-                elif chance < 0.77:
+                elif chance < 0.81:
                     branch = self.long_branch(passages, sections, world)
                 elif chance < 0.97:
                     branch = self.refusal_branch(passages, world, target)

@@ -1,6 +1,6 @@
 """Write a trained network as GGUF (Q8_0) and record what the tests compare it with.
 
-``python -m backends.demo.export_gguf`` exports the averaged weights of both runs and rewrites the fixtures: token ids
+``python -m backends.demo.export_gguf`` exports both runs and rewrites the fixtures: token ids
 by the `tokenizers` library and logits by PyTorch (of the weights as rounded to Q8_0, so that a difference is a
 difference of arithmetic). Format notes: llama.cpp wants the rows of q and k interleaved (real, imaginary, real, ...);
 the pre-tokenizer named ``smollm`` is single digits plus byte-level BPE without a prefix space.
@@ -21,7 +21,7 @@ from backends.demo import DRAFT, MODEL
 from backends.demo.corpus import Corpus
 from backends.demo.network import Network, Shape
 from backends.demo.tokenizer import CHAT_TEMPLATE, CONTROL, END, END_OF_TEXT, MARKERS, Vocabulary
-from backends.demo.train import WORK, averaged, vocabulary
+from backends.demo.train import WORK, trained, vocabulary
 
 FIXTURES = Path(__file__).resolve().parents[2] / "tests" / "demo" / "fixtures"
 CONTEXT = 4096
@@ -188,6 +188,7 @@ def logit_fixture(network: Network, vocab: Vocabulary, prompts: int = 3) -> list
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=WORK, help="folder of checkpoints and the tokenizer")
+    parser.add_argument("--average", action="store_true", help="take the averaged weights, for an unfinished run")
     args = parser.parse_args()
     vocab = vocabulary(args.work)
     FIXTURES.mkdir(parents=True, exist_ok=True)
@@ -198,7 +199,7 @@ def main() -> None:
         run = args.work / f"{key}.pt"
         if not run.exists():
             continue
-        network = averaged(run)
+        network = trained(run, average=args.average)
         write_model(network, vocab, path, name)
         fixture[key] = logit_fixture(rounded(network), vocab)
         print(

@@ -2,7 +2,7 @@
 
 The state (weights, averaged weights, optimizer, generator) is saved in the work folder every few minutes, and a later
 call goes on from it. Learning rates rise over the first steps, stay, and fall to zero between `--decay-from` and
-`--tokens`. The averaged weights are what the export takes.
+`--tokens`. The export takes the last weights; those of a run that is not at its end are better averaged.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import signal
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -76,11 +77,11 @@ class Run:
         return run
 
 
-def averaged(path: Path) -> Network:
-    """The network with the averaged weights of the run saved at `path`."""
+def trained(path: Path, *, average: bool = False) -> Network:
+    """The network of the run saved at `path`; its averaged weights, better before the learning rate falls, if asked."""
     state = torch.load(path, weights_only=False)
     network = Network(Shape(**state["shape"]))
-    network.load_state_dict(state["average"])
+    network.load_state_dict(state["average" if average else "network"])
     return network.eval()
 
 
@@ -141,7 +142,10 @@ def train(run: Run, packer: Packer, path: Path, args: argparse.Namespace, teache
     log = path.with_suffix(".log").open("a")
     saved = evaluated = time.monotonic()
     smooth: float | None = None
-    while run.tokens < args.tokens:
+    stopped: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _frame: stopped.append(received))
+    while run.tokens < args.tokens and not stopped:
         began = time.monotonic()
         batch = next(batches)
         index, targets, weights = selected(batch, generator)
@@ -174,9 +178,10 @@ def train(run: Run, packer: Packer, path: Path, args: argparse.Namespace, teache
             scores = held_out(run, packer.vocabulary)
             print(json.dumps({"tokens": run.tokens, "seconds": round(run.seconds)} | scores), file=log, flush=True)
             evaluated = time.monotonic()
-        if now - saved > 120 or run.tokens >= args.tokens:
+        if now - saved > 120:
             run.save(path)
             saved = time.monotonic()
+    run.save(path)
     log.close()
 
 
@@ -228,7 +233,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     path = args.work / ("draft.pt" if args.draft else "target.pt")
     run = Run.open(path, DRAFT if args.draft else TARGET, args.seed + (100 if args.draft else 0))
-    teacher = averaged(args.work / "target.pt") if args.draft else None
+    teacher = trained(args.work / "target.pt") if args.draft else None
     vocab = vocabulary(args.work)
     train(run, Packer(vocab, run.corpus), path, args, teacher)
 

@@ -13,6 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from backends.demo import DOCUMENTS, DRAFT, MODEL
 from backends.demo.player import END, START, Player
+from backends.rag.prompt import SYSTEM, render_source, render_user_turn
 
 FIXTURES = Path(__file__).parent / "fixtures"
 FILES = {"target": MODEL, "draft": DRAFT}
@@ -88,3 +89,17 @@ def test_template_renders_chatml(named: tuple[str, Player]) -> None:
 
 def test_documents_are_there() -> None:
     assert 6 <= len(list(DOCUMENTS.glob("*.md"))) <= 8
+
+
+def test_answers_from_a_source_and_stops() -> None:
+    player = Player(MODEL, context=1024)
+    text = "Annual plans can be paused once a year for up to 5 months. Paused time is added to the end of the term."
+    source = render_source("S1", "Pausing and cancelling > Pausing an annual plan", text)
+    question = render_user_turn([source], "Can I pause my annual subscription?")
+    prompt = player.prompt([{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}])
+    ids, ended = player.answer(prompt)
+    answer = player.decode(ids)
+    player.close()
+    assert ended
+    assert "5 months" in answer
+    assert "[S1]" in answer
