@@ -7,16 +7,16 @@ Python's lock there, so the reader runs beside it.
 
 from __future__ import annotations
 
-import heapq
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
 
-from backends.engine.kv_cache import KvCells
 from backends.engine.options import EngineOptions
+from backends.engine.prefix_cache import Live, best_live, pack
+from backends.engine.residency import MIN_RESTORED, MIN_SHARED, Residency
 from backends.engine.runner import ABORTED, DECODED, Job, Runner
 from backends.engine.scheduler import Active, Candidate, Chunk, admit, plan_step
 from backends.engine.sequence import Mailbox, Sequence, append_joined
@@ -47,10 +47,11 @@ class StepLoop:
         self._interruptible: frozenset[int] = frozenset()
         self._end: BackendError | None = None
         # the thread's own
-        self._cells = KvCells(runner.info.kv_cells)
-        self._slots = list(range(options.max_streams))
+        self._memory = Residency(runner, options)
+        self._cells = self._memory.cells
         self._waiting: deque[Sequence] = deque()
         self._running: dict[int, Sequence] = {}
+        self._deferred: list[Sequence] = []  # of the running ones, those that wait for their source
         self._outbox: dict[Mailbox, list[Event]] = {}
         self._published = 0.0
         self._urgent = False
@@ -98,11 +99,9 @@ class StepLoop:
 
     def check(self) -> None:
         """Compare the account of cells with what llama.cpp holds. Raises AssertionError. On the loop's thread only."""
-        held = {it.slot: self._runner.positions(it.slot) for it in self._running.values()}
-        free = {slot: self._runner.positions(slot) for slot in self._slots}
-        self._cells.check(held)
-        assert not any(free.values()), f"slots nobody uses hold tokens: {free}"
-        assert {it.slot: it.computed for it in self._running.values()} == held
+        self._memory.check({it.slot: it.computed for it in self._running.values()})
+        assert all(it.source is None or it.computed == 0 for it in self._running.values())
+        assert {it.key for it in self._running.values() if it.source} <= {it.key for it in self._deferred}
 
     def dismiss(self, end: BackendError) -> None:
         """Tell everybody who is still here why the loop has ended; nobody comes any more."""
@@ -115,8 +114,11 @@ class StepLoop:
 
     def _collect(self) -> bool:
         """Take in what the asyncio side left, waiting for it when there is nothing to do. False: the loop ends."""
-        if not self._running and not self._waiting:
+        idle = not self._running and not self._waiting
+        if idle or self._memory.unsettled:
             self._publish()
+            while self._memory.settle(idle) and idle and not self._arrivals:
+                pass
         with self._changed:
             while not (self._end or self._arrivals or self._cancels or self._running or self._waiting):
                 self._changed.wait()
@@ -134,7 +136,7 @@ class StepLoop:
 
     def _take_in(self, sequence: Sequence) -> None:
         candidate = Candidate(sequence.key, sequence.cells)
-        startable = not self._waiting and admit([candidate], len(self._slots), self._cells.free)
+        startable = not self._waiting and admit([candidate], self._free_streams, self._memory.available)
         if not startable and len(self._waiting) >= self._options.max_queue:
             self._conclude(sequence, self._overloaded(f"{len(self._waiting)} requests wait already").event())
             return
@@ -162,36 +164,83 @@ class StepLoop:
 
     def _admit(self) -> None:
         """Start who fits, and tell the others their place."""
+        if not self._waiting:
+            return
         queue = [Candidate(sequence.key, sequence.cells) for sequence in self._waiting]
-        for _ in admit(queue, len(self._slots), self._cells.free):
+        for _ in admit(queue, self._free_streams, self._memory.available):
             self._start(self._waiting.popleft())
         for position, sequence in enumerate(self._waiting, 1):
             if sequence.position != position:
                 sequence.position = position
                 self._post(sequence, Status("queued", position=position))
 
+    @property
+    def _free_streams(self) -> int:
+        return self._options.max_streams - len(self._running)
+
     def _start(self, sequence: Sequence) -> None:
-        sequence.slot = heapq.heappop(self._slots)
-        self._cells.promise(sequence.slot, sequence.cells)
-        sequence.computed = sequence.cached  # nothing is cached until prefixes are kept
         sequence.sampler = self._runner.make_sampler(sequence.draw)
-        sequence.started_ms = sequence.now()
+        sequence.slot = self._memory.take_slot()
         self._running[sequence.key] = sequence
-        self._post(sequence, _prefilling(sequence))
+        self._begin(sequence)
+
+    def _begin(self, it: Sequence) -> None:
+        """Give `it` what there is of its prompt already and let it compute the rest; or let it wait for its source."""
+        packed = pack(it.tokens[: it.prompt_tokens - 1])  # the last one is always computed: its logits are needed
+        live = best_live(packed, self._relatives(it))
+        prefix, kept = self._memory.find(packed, it.partition)
+        if live.coming - max(live.shared, kept) >= MIN_RESTORED:
+            it.source, it.wanted = self._running[live.source], live.coming
+            self._deferred.append(it)
+            self._memory.promise(it.slot, it.cells)
+            return
+        it.source, it.started_ms = None, it.now()
+        shared = live.shared if live.shared >= max(kept, MIN_SHARED) else 0
+        if shared:
+            self._memory.share(self._running[live.giver].slot, it.slot, shared)
+        elif prefix is not None and prefix.slot >= 0:
+            self._memory.share(prefix.slot, it.slot, kept)
+            shared = kept
+        self._memory.promise(it.slot, it.cells)  # this may turn `prefix` out, hence after sharing it
+        if prefix is not None and not shared:
+            shared = self._memory.restore(prefix, it.slot, kept)
+        it.cached = it.computed = shared
+        self._cells.fill(it.slot, shared)
+        self._post(it, _prefilling(it))
+
+    def _relatives(self, it: Sequence) -> Iterator[Live]:
+        """The running sequences that begin like `it`."""
+        for other in self._running.values():
+            if other is it or other.source or other.partition != it.partition:
+                continue
+            if self._memory.keeps and other.tokens[:MIN_SHARED] == it.tokens[:MIN_SHARED]:
+                yield Live(other.key, pack(other.tokens), other.computed, other.prefilled_ms is None)
+
+    def _resume_deferred(self) -> None:
+        """Let those go on whose source has come far enough, or has left: then one of them takes its place."""
+        deferred, self._deferred = self._deferred, []
+        for it in deferred:
+            source = it.source
+            if source is None or it.key not in self._running:
+                continue
+            if source.key in self._running and source.computed < it.wanted:
+                self._deferred.append(it)
+            else:
+                self._begin(it)
 
     def _release(self, sequence: Sequence) -> None:
-        """Take `sequence` out of the running ones and empty its cells."""
+        """Take `sequence` out of the running ones; what it computed is kept for others."""
         del self._running[sequence.key]
-        self._runner.remove(sequence.slot, 0)
         self._runner.free_sampler(sequence.sampler)
-        self._cells.release(sequence.slot)
-        heapq.heappush(self._slots, sequence.slot)
-        sequence.sampler, sequence.slot = None, -1
+        self._memory.keep(sequence.slot, sequence.tokens[: sequence.computed], sequence.partition)
+        sequence.sampler, sequence.slot, sequence.source = None, -1, None
 
     # ---- one step
 
     def _step(self) -> None:
-        active = [Active(sequence.key, sequence.pending) for sequence in self._running.values()]
+        if self._deferred:
+            self._resume_deferred()
+        active = [Active(it.key, it.pending) for it in self._running.values() if it.source is None]
         plan = plan_step(active, self._options.prefill_chunk, self._options.n_batch)
         if self._urgent or time.perf_counter() - self._published >= PUBLISH_INTERVAL:
             self._publish()
@@ -245,7 +294,7 @@ class StepLoop:
         """Forget what a failed step left of `sequences` in the memory; it is computed again."""
         for sequence in sequences:
             if not self._runner.remove(sequence.slot, sequence.computed):
-                sequence.computed = 0
+                sequence.computed = sequence.cached = 0
                 self._cells.fill(sequence.slot, 0)
 
     def _fail(self, sequence: Sequence, code: int) -> None:
@@ -280,7 +329,7 @@ class StepLoop:
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self._say(sequence, sequence.text.finish())
         now = sequence.now()
-        used = self._cells.used
+        used = self._memory.busy
         self._release(sequence)
         if sequence.first_token_ms is None:  # an answer without text
             sequence.first_token_ms = now
@@ -315,7 +364,7 @@ class StepLoop:
             latency=it.first_token_ms,
             prompt_tokens=it.prompt_tokens,
             cached_tokens=it.cached,
-            kv_used=self._cells.used,
+            kv_used=self._memory.busy,
             kv_cells=self._cells.total,
             kv_bytes_per_token=info.kv_bytes_per_token,
             spans=spans if it.loaded_ms else spans[1:],

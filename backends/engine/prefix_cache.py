@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -63,6 +63,36 @@ class Prefix(msgspec.Struct, eq=False):
     def tokens(self) -> int:
         """Its length."""
         return len(self.packed) // WIDTH
+
+
+class Live(NamedTuple):
+    """A running sequence: `computed` tokens of it are in the KV cache; if it is `prefilling`, soon the others are."""
+
+    key: int
+    packed: bytes
+    computed: int
+    prefilling: bool
+
+
+class Offer(NamedTuple):
+    """What running ones have for a prompt: `giver` has `shared` of its tokens, `source` soon `coming`. 0: nobody."""
+
+    giver: int = 0
+    shared: int = 0
+    source: int = 0
+    coming: int = 0
+
+
+def best_live(packed: bytes, live: Iterable[Live]) -> Offer:
+    """The best that `live` have for the prompt `packed`; of equals the first."""
+    best = Offer()
+    for other in live:
+        common = common_prefix(packed, other.packed)
+        if (shared := min(common, other.computed)) > best.shared:
+            best = best._replace(giver=other.key, shared=shared)
+        if other.prefilling and common > best.coming:
+            best = best._replace(source=other.key, coming=common)
+    return best
 
 
 class PrefixCache:
