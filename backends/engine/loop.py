@@ -26,6 +26,9 @@ from backends.telemetry.stages import Span
 
 log = logging.getLogger(__name__)
 
+HINT_CHUNK = 64
+"""Tokens of a hint per step: a request that comes waits for no more than these."""
+
 PUBLISH_INTERVAL = 0.004
 """Seconds between wake-ups of the reader while nothing but further tokens is new: a fast model would drown it."""
 
@@ -44,6 +47,7 @@ class StepLoop:
         self._live: dict[int, Sequence] = {}  # everybody who has not been told the end
         self._arrivals: list[Sequence] = []
         self._cancels: list[Sequence] = []
+        self._newest_hint: Sequence | None = None
         self._interruptible: frozenset[int] = frozenset()
         self._end: BackendError | None = None
         # the thread's own
@@ -51,6 +55,8 @@ class StepLoop:
         self._cells = self._memory.cells
         self._waiting: deque[Sequence] = deque()
         self._running: dict[int, Sequence] = {}
+        self._hint: Sequence | None = None  # to be computed when nobody runs or waits
+        self._hinted: Sequence | None = None  # running, and then alone
         self._deferred: list[Sequence] = []  # of the running ones, those that wait for their source
         self._outbox: dict[Mailbox, list[Event]] = {}
         self._published = 0.0
@@ -66,6 +72,13 @@ class StepLoop:
             self._live[sequence.key] = sequence
             self._arrivals.append(sequence)
             self._changed.notify()
+
+    def warm(self, hint: Sequence) -> None:
+        """Compute the prompt of `hint` when there is nothing else to do, and keep it. A newer one takes its place."""
+        with self._changed:
+            if self._memory.keeps and self._end is None:
+                self._newest_hint = hint
+                self._changed.notify()
 
     def cancel(self, sequence: Sequence) -> None:
         """Nobody reads `sequence` any more: end it within a step. Harmless if it has ended."""
@@ -115,24 +128,35 @@ class StepLoop:
     def _collect(self) -> bool:
         """Take in what the asyncio side left, waiting for it when there is nothing to do. False: the loop ends."""
         idle = not self._running and not self._waiting
-        if idle or self._memory.unsettled:
+        if idle or (self._urgent and self._memory.unsettled):
             self._publish()
-            while self._memory.settle(idle) and idle and not self._arrivals:
-                pass
+        while self._memory.settle(idle) and idle and not self._is_wanted:
+            pass
         with self._changed:
-            while not (self._end or self._arrivals or self._cancels or self._running or self._waiting):
+            while not (self._is_wanted or self._running or self._waiting or self._hint):
                 self._changed.wait()
             arrivals, self._arrivals = self._arrivals, []
             cancels, self._cancels = self._cancels, []
+            hint, self._newest_hint = self._newest_hint, None
             if self._end:
                 return False
+        if arrivals or hint:
+            self._hint = None if arrivals else hint
+            if self._hinted is not None:
+                self._release(self._hinted)
         for sequence in arrivals:
             self._take_in(sequence)
         for sequence in cancels:
             self._drop(sequence)
         self._expire()
         self._admit()
+        self._start_hint()
         return True
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether the asyncio side has left something."""
+        return bool(self._arrivals or self._cancels or self._newest_hint or self._end)
 
     def _take_in(self, sequence: Sequence) -> None:
         candidate = Candidate(sequence.key, sequence.cells)
@@ -184,6 +208,17 @@ class StepLoop:
         self._running[sequence.key] = sequence
         self._begin(sequence)
 
+    def _start_hint(self) -> None:
+        """Start the hint if there is nothing else to do, and enough to gain."""
+        hint = self._hint
+        if hint is None or self._running or self._waiting:
+            return
+        self._hint = None
+        _, kept = self._memory.find(pack(hint.tokens), hint.partition)
+        if hint.prompt_tokens - kept >= MIN_SHARED and hint.cells <= self._memory.available:
+            self._hinted = hint
+            self._start(hint)
+
     def _begin(self, it: Sequence) -> None:
         """Give `it` what there is of its prompt already and let it compute the rest; or let it wait for its source."""
         packed = pack(it.tokens[: it.prompt_tokens - 1])  # the last one is always computed: its logits are needed
@@ -232,7 +267,11 @@ class StepLoop:
         """Take `sequence` out of the running ones; what it computed is kept for others."""
         del self._running[sequence.key]
         self._runner.free_sampler(sequence.sampler)
-        self._memory.keep(sequence.slot, sequence.tokens[: sequence.computed], sequence.partition)
+        self._memory.keep(
+            sequence.slot, sequence.tokens[: sequence.computed], sequence.partition, draft=sequence.is_hint
+        )
+        if sequence is self._hinted:
+            self._hinted = None
         sequence.sampler, sequence.slot, sequence.source = None, -1, None
 
     # ---- one step
@@ -241,7 +280,8 @@ class StepLoop:
         if self._deferred:
             self._resume_deferred()
         active = [Active(it.key, it.pending) for it in self._running.values() if it.source is None]
-        plan = plan_step(active, self._options.prefill_chunk, self._options.n_batch)
+        chunk = self._options.prefill_chunk if self._hinted is None else min(HINT_CHUNK, self._options.prefill_chunk)
+        plan = plan_step(active, chunk, self._options.n_batch)
         if self._urgent or time.perf_counter() - self._published >= PUBLISH_INTERVAL:
             self._publish()
         if plan:
@@ -251,7 +291,7 @@ class StepLoop:
         """Compute `plan` and sample. What llama.cpp refuses is tried one by one: one request's failure is its own."""
         sequences = [self._running[chunk.key] for chunk in plan]
         jobs = [
-            Job(it.slot, it.computed, it.tokens[it.computed : it.computed + chunk.tokens], chunk.last)
+            Job(it.slot, it.computed, it.next_tokens(chunk.tokens), chunk.last and not it.is_hint)
             for it, chunk in zip(sequences, plan, strict=True)
         ]
         with self._changed:
@@ -282,7 +322,9 @@ class StepLoop:
             self._cells.fill(sequence.slot, sequence.computed)
             if sequence.prefilled_ms is None:
                 self._post(sequence, _prefilling(sequence))
-            if chunk.last:
+            if chunk.last and sequence.is_hint:
+                self._release(sequence)
+            elif chunk.last:
                 if sequence.prefilled_ms is None:
                     sequence.prefilled_ms = sequence.now()
                     self._post(sequence, Status("generating"))
@@ -373,12 +415,14 @@ class StepLoop:
     # ---- the way out
 
     def _post(self, sequence: Sequence, event: Event) -> None:
+        if sequence.is_hint:
+            return
         self._outbox.setdefault(sequence.mailbox, []).append(event)
         self._urgent = True
 
     def _conclude(self, sequence: Sequence, event: Done | Error) -> None:
         """The last word to `sequence`."""
-        del self._live[sequence.key]
+        self._live.pop(sequence.key, None)
         self._post(sequence, event)
 
     def _publish(self) -> None:

@@ -43,6 +43,7 @@ class Residency:
         self.resident_cells = 0  # of `cells`, those of kept prefixes: free as soon as somebody needs them
         self._free = list(range(runner.slots))
         self._fresh: deque[Prefix] = deque()  # kept, and not yet copied out
+        self._draft: Prefix | None = None
 
     @property
     def available(self) -> int:
@@ -83,8 +84,11 @@ class Residency:
 
     # ---- keeping
 
-    def keep(self, slot: int, tokens: Items[int], partition: str) -> None:
-        """The sequence in `slot` has ended; its cells hold `tokens`. They are kept, if they may be of use."""
+    def keep(self, slot: int, tokens: Items[int], partition: str, draft: bool = False) -> None:
+        """The sequence in `slot` has ended; its cells hold `tokens`. They are kept, if they may be of use.
+
+        A `draft` is soon followed by another, or by the request that it is of: the newest one is not copied out.
+        """
         if not self.keeps or len(tokens) < MIN_SHARED:
             self.free(slot)
             return
@@ -93,7 +97,11 @@ class Residency:
         self.resident_cells += kept.tokens
         for prefix in self.cache.insert(kept):
             self._leave(prefix)
-        if kept.slot >= 0 and self._kind == "host":
+        if kept.slot < 0 or self._kind != "host":
+            return
+        if draft:
+            kept, self._draft = self._draft or kept, kept
+        if kept is not self._draft:
             self._fresh.append(kept)
 
     @property

@@ -85,9 +85,18 @@ class Sequence:
         self.unsent = 0  # tokens whose text is held back
 
     @property
+    def is_hint(self) -> bool:
+        """True when nobody waits for an answer: the prompt is only computed, to be kept."""
+        return self.limit == 0
+
+    @property
     def pending(self) -> int:
         """Tokens known but not computed."""
         return len(self.tokens) - self.computed
+
+    def next_tokens(self, count: int) -> list[int]:
+        """The first `count` pending tokens."""
+        return self.tokens[self.computed : self.computed + count]
 
     @property
     def completion_tokens(self) -> int:
