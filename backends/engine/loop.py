@@ -327,10 +327,17 @@ class StepLoop:
             elif chunk.last:
                 if sequence.prefilled_ms is None:
                     sequence.prefilled_ms = sequence.now()
+                    self._measure(sequence)
                     self._post(sequence, Status("generating"))
                 token = self._runner.sample(row, sequence.sampler)
                 row += 1
                 self._accept(sequence, token)
+
+    def _measure(self, it: Sequence) -> None:
+        """Remember what computing a prompt costs, company included; short ones say nothing about long ones."""
+        tokens = it.prompt_tokens - it.cached
+        if tokens >= MIN_RESTORED and it.started_ms is not None and it.prefilled_ms is not None:
+            self._memory.costs.computed(tokens, (it.prefilled_ms - it.started_ms) / 1000)
 
     def _roll_back(self, sequences: Items[Sequence]) -> None:
         """Forget what a failed step left of `sequences` in the memory; it is computed again."""

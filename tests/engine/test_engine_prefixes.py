@@ -132,6 +132,31 @@ async def test_the_same_again_computes_one_token_of_the_prompt(start: StartEngin
     assert set(spans) == {"provider_queue", "prefill", "decode_first_token"}
 
 
+async def test_what_computing_and_copying_cost_is_measured(start: StartEngine, work: Work) -> None:
+    engine = await start()
+    costs = (await settled(engine)).costs
+    guess = costs.saved_byte, costs.restored_byte
+    assert costs.token == 0
+    for content in ("pause", "refund"):
+        await answer_to(engine, chat(content))
+        await settled(engine)
+    assert 1e-7 < costs.token < 10
+    assert work.restored == 1
+    assert costs.saved_byte != guess[0]
+    assert costs.restored_byte != guess[1]
+
+
+async def test_where_copying_is_dear_it_is_computed_again(
+    start: StartEngine, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await start()
+    monkeypatch.setattr(Costs, "worth_restoring", lambda self, tokens, size: False)
+    for _ in range(2):
+        assert cached(await answer_to(engine, chat("pause"))) == 0
+        await settled(engine)
+    assert (work.saved, work.restored) == (1, 0)
+
+
 async def test_conversations_share_their_system_prompt(start: StartEngine, work: Work) -> None:
     engine, plain = await start(), await start(kv_residency="none")
     for content in ("pause", "refund", "invoice the plan"):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backends.engine.prefix_cache import Costs, Prefix, PrefixCache, common_prefix, pack
+from backends.engine.prefix_cache import Costs, Live, Prefix, PrefixCache, best_live, common_prefix, pack
 
 tokens = st.lists(st.sampled_from([0, 1, 2, 255, 256, 151_000]), max_size=8)
 some_tokens = st.lists(st.sampled_from([0, 1, 256]), min_size=1, max_size=6)
@@ -30,6 +30,17 @@ def test_a_long_common_prefix_is_found_to_the_token() -> None:
     long = list(range(5000))
     for length in (0, 1, 4095, 4096, 4999, 5000):
         assert common_prefix(pack(long), pack([*long[:length], 99_999])) == length
+
+
+@given(st.lists(st.tuples(some_tokens, st.integers(0, 6), st.booleans()), max_size=5), some_tokens)
+def test_the_best_of_the_running_ones(others: list[tuple[list[int], int, bool]], prompt: list[int]) -> None:
+    live = [Live(key, pack(it[0]), min(it[1], len(it[0])), it[2]) for key, it in enumerate(others, 1)]
+    offer = best_live(pack(prompt), live)
+    now = [min(naive_common(prompt, it[0]), it[1]) for it in others]
+    soon = [naive_common(prompt, it[0]) if it[2] else 0 for it in others]
+    assert (offer.shared, offer.coming) == (max(now, default=0), max(soon, default=0))
+    assert offer.giver == (now.index(offer.shared) + 1 if offer.shared else 0)
+    assert offer.source == (soon.index(offer.coming) + 1 if offer.coming else 0)
 
 
 class Twin(RuleBasedStateMachine):
