@@ -13,7 +13,7 @@ import msgspec
 from backends.engine.kv_cache import bytes_per_token, plan
 from backends.engine.library import abort_callback, complaint, crashes_repacked, load_library
 from backends.engine.machine import available_memory, physical_cores, threads_for
-from backends.engine.options import EngineOptions, Residency
+from backends.engine.options import EngineOptions, FlashAttention, Residency
 from backends.errors import BackendError, Code
 
 MAX_SLOTS = 256  # LLAMA_MAX_SEQ
@@ -21,6 +21,9 @@ KEPT_SLOTS: dict[Residency, int] = {"device": 16, "host": 4, "none": 0}
 """Sequences besides the running ones that llama.cpp has to tell apart."""
 
 _FLASH = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type
+
+MAX_SCORES = 512 << 20
+"""Bytes that attention scores may take without flash attention, for a full batch and a full cache."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
@@ -162,6 +165,20 @@ def _residency(c: Any, model: Any, options: EngineOptions) -> Residency:
     return "device" if options.n_gpu_layers and c.llama_supports_gpu_offload() else "host"
 
 
+def _flash_attention(c: Any, model: Any, options: EngineOptions, cells: int) -> FlashAttention:
+    """What to ask llama.cpp for. "auto" is "off" on a CPU where the memory for it is bearable.
+
+    On a CPU flash attention is quick for batches of 64 tokens and more only (ggml's tiled kernel). Decoding is 2 to 4
+    times slower with it at a depth of 1,400 tokens, and so are the short ends of prompts that the cache leaves over.
+    """
+    scores = 4 * cells * min(options.n_ubatch, options.n_batch) * int(c.llama_model_n_head(model))
+    on_cpu = not options.n_gpu_layers or not c.llama_supports_gpu_offload()
+    quantized = options.kv_type not in ("f32", "f16", "bf16")
+    if options.flash_attention == "auto" and on_cpu and not quantized and scores <= MAX_SCORES:
+        return "off"
+    return options.flash_attention
+
+
 def _open_context(c: Any, model: Any, options: EngineOptions, cells: int, slots: int, abort: tuple[Any, int]) -> Any:
     params = c.llama_context_default_params()
     params.n_ctx = cells
@@ -170,7 +187,7 @@ def _open_context(c: Any, model: Any, options: EngineOptions, cells: int, slots:
     params.swa_full = True
     threads = options.n_threads or threads_for(int(c.llama_model_size(model)), physical_cores())
     params.n_threads = params.n_threads_batch = threads
-    params.flash_attn_type = _FLASH[options.flash_attention]
+    params.flash_attn_type = _FLASH[_flash_attention(c, model, options, cells)]
     params.type_k = params.type_v = getattr(c, f"GGML_TYPE_{options.kv_type.upper()}")
     params.kv_unified = True
     params.abort_callback, params.abort_callback_data = abort

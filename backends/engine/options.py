@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+FlashAttention = Literal["auto", "on", "off"]
 Residency = Literal["auto", "device", "host", "none"]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
@@ -31,7 +32,8 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     - `n_batch`, `n_ubatch`: llama.cpp's logical and physical batch, in tokens.
     - `n_threads`: 0 takes the physical cores, fewer for a small model.
     - `n_gpu_layers`: layers in GPU memory; -1 is all of them, where llama.cpp was built for the GPU.
-    - `flash_attention`: "auto" leaves it to llama.cpp.
+    - `flash_attention`: "auto" leaves it to llama.cpp on a GPU; on a CPU, where it slows decoding, it is "off" unless
+      the cache is quantized or so large that attention without it took too much memory.
     - `repack_weights`: order quantized weights as the CPU's kernels like them; "auto" does not where llama.cpp has AMX
       kernels, since some builds of them crash.
     """
@@ -50,7 +52,7 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     n_ubatch: _Positive = 512
     n_threads: _Count = 0
     n_gpu_layers: Annotated[int, msgspec.Meta(ge=-1)] = -1
-    flash_attention: Literal["auto", "on", "off"] = "auto"
+    flash_attention: FlashAttention = "auto"
     repack_weights: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:
