@@ -16,13 +16,13 @@ from collections.abc import Sequence as Items
 
 from backends.engine.options import EngineOptions
 from backends.engine.prefix_cache import Live, best_live, pack
+from backends.engine.report import first_meta, last_meta, prefilling
 from backends.engine.residency import MIN_RESTORED, MIN_SHARED, Residency
 from backends.engine.runner import ABORTED, DECODED, Job, Runner
 from backends.engine.scheduler import Active, Candidate, Chunk, admit, plan_step
 from backends.engine.sequence import Mailbox, Sequence, append_joined
 from backends.errors import BackendError, Code
-from backends.events import Done, Error, Event, FinishReason, Meta, Status, Token
-from backends.telemetry.stages import Span
+from backends.events import Done, Error, Event, FinishReason, Status, Token
 
 log = logging.getLogger(__name__)
 
@@ -241,7 +241,7 @@ class StepLoop:
             shared = self._memory.restore(prefix, it.slot, kept)
         it.cached = it.computed = shared
         self._cells.fill(it.slot, shared)
-        self._post(it, _prefilling(it))
+        self._post(it, prefilling(it))
 
     def _relatives(self, it: Sequence) -> Iterator[Live]:
         """The running sequences that begin like `it`."""
@@ -321,7 +321,7 @@ class StepLoop:
             sequence.computed += chunk.tokens
             self._cells.fill(sequence.slot, sequence.computed)
             if sequence.prefilled_ms is None:
-                self._post(sequence, _prefilling(sequence))
+                self._post(sequence, prefilling(sequence))
             if chunk.last and sequence.is_hint:
                 self._release(sequence)
             elif chunk.last:
@@ -370,7 +370,7 @@ class StepLoop:
             return
         if sequence.first_token_ms is None:
             sequence.first_token_ms = sequence.now()
-            self._post(sequence, self._first_meta(sequence))
+            self._post(sequence, first_meta(sequence, self._runner.info, self._memory.busy))
         token = Token(text, sequence.unsent)
         sequence.unsent = 0
         append_joined(self._outbox.setdefault(sequence.mailbox, []), token)
@@ -382,42 +382,9 @@ class StepLoop:
         self._release(sequence)
         if sequence.first_token_ms is None:  # an answer without text
             sequence.first_token_ms = now
-            self._post(sequence, self._first_meta(sequence))
-        span = Span("total_generation", sequence.first_token_ms, now - sequence.first_token_ms)
-        usage = Meta(
-            latency=now,
-            prompt_tokens=sequence.prompt_tokens,
-            completion_tokens=sequence.completion_tokens,
-            kv_used=used,
-            kv_cells=self._cells.total,
-            spans=(span,),
-        )
-        self._post(sequence, usage)
+            self._post(sequence, first_meta(sequence, self._runner.info, self._memory.busy))
+        self._post(sequence, last_meta(sequence, now, used, self._cells.total))
         self._conclude(sequence, Done(sequence.completion_tokens, now, reason))
-
-    def _first_meta(self, it: Sequence) -> Meta:
-        """What is known when the first token is: the stages that led to it, and the state of the KV cache."""
-        assert it.started_ms is not None
-        assert it.prefilled_ms is not None
-        assert it.first_token_ms is not None
-        marks = [0.0, it.loaded_ms, it.started_ms, it.prefilled_ms, it.first_token_ms]
-        spans = (
-            Span("model_load", marks[0], marks[1] - marks[0]),
-            Span("provider_queue", marks[1], marks[2] - marks[1]),
-            Span("prefill", marks[2], marks[3] - marks[2]),
-            Span("decode_first_token", marks[3], marks[4] - marks[3]),
-        )
-        info = self._runner.info
-        return Meta(
-            model=info.name,
-            latency=it.first_token_ms,
-            prompt_tokens=it.prompt_tokens,
-            cached_tokens=it.cached,
-            kv_used=self._memory.busy,
-            kv_cells=self._cells.total,
-            kv_bytes_per_token=info.kv_bytes_per_token,
-            spans=spans if it.loaded_ms else spans[1:],
-        )
 
     # ---- the way out
 
@@ -438,8 +405,3 @@ class StepLoop:
             self._publish_batch(batch)
             self._published = time.perf_counter()
         self._urgent = False
-
-
-def _prefilling(sequence: Sequence) -> Status:
-    done = min(sequence.computed, sequence.prompt_tokens)
-    return Status("prefilling", total=sequence.prompt_tokens, done=done, cached=sequence.cached)
