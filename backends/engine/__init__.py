@@ -3,8 +3,10 @@
     engine.py       Backend.stream: request -> Sequence, events back
     template.py     messages -> prompt (Jinja2 sandbox); only the template writes special tokens
     loop.py         the one scheduler thread: collect, admit, compute a step, publish
+    report.py       what is told about a sequence
     scheduler.py    what the step computes and who is admitted (pure)
     kv_cache.py     the account of KV cells (pure)
+    residency.py    where prefixes rest that may come again; prefix_cache.py: which, and who goes first (pure)
     runner.py       the only caller of llama.cpp, with load.py; library.py finds it, machine.py says what there is
     sampler.py      how a token is drawn; detokenizer.py: what of it may be shown
 

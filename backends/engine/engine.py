@@ -10,9 +10,12 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Literal
 
-from backends.backend import ChatRequest
+import msgspec
+
+from backends.backend import ChatRequest, Message
 from backends.engine.options import EngineOptions
-from backends.engine.sampler import model_defaults, resolve
+from backends.engine.prefix_cache import common_prefix, pack
+from backends.engine.sampler import Draw, model_defaults, resolve
 from backends.engine.scheduler import answer_limit
 from backends.engine.sequence import Mailbox, Sequence
 from backends.errors import BackendError, Code
@@ -51,6 +54,7 @@ class Engine:
         self._runner: Runner | None = None
         self._template: ChatTemplate | None = None
         self._steps: StepLoop | None = None
+        self._hints = 0
 
     # ---- what others may ask
 
@@ -87,8 +91,23 @@ class Engine:
         return self._stream(request, time.perf_counter())
 
     async def warm(self, request: ChatRequest) -> None:
-        """See `Backend.warm`: loads the model."""
+        """See `Backend.warm`: loads the model; once it is there, computes what the coming prompt begins with.
+
+        Returns at once. Nobody waits for this work, and the next request or hint ends it; what it has done is kept.
+        """
         await self.start()
+        if self.state != "ready":
+            return
+        self._hints += 1
+        number = self._hints
+        try:
+            runner, template, steps = self._loaded()
+            tokens = await asyncio.to_thread(_certain_prompt, runner, template, request)
+        except BackendError as error:  # the stream that follows will say it
+            log.info("no hint of %d messages: %s", len(request.messages), error)
+            return
+        if number == self._hints and 0 < len(tokens) <= runner.info.n_ctx:
+            steps.warm(Sequence(tokens, 0, Draw(temperature=0), (), time.perf_counter()))
 
     async def aclose(self) -> None:
         """End running streams with an `Error` (SHUTDOWN), stop the thread and free the model."""
@@ -244,6 +263,23 @@ def _prompt(runner: Runner, template: ChatTemplate, request: ChatRequest) -> lis
     if not tokens:
         raise BackendError(Code.BAD_REQUEST, "the prompt is empty: the request has no messages")
     return tokens
+
+
+def _certain_prompt(runner: Runner, template: ChatTemplate, request: ChatRequest) -> list[int]:
+    """What the prompt will begin with when `request` comes: all before the word that is being typed.
+
+    That is where the prompts of two different continuations part. Raises BackendError as `_prompt` does.
+    """
+    turns, draft = request.messages, Message("user", "")
+    if turns and turns[-1].role == "user":
+        turns, draft = turns[:-1], turns[-1]
+    words = draft.content.rsplit(None, 1)  # of which the last is still being typed, unless a space follows it
+    typed = draft.content.rstrip() if draft.content[-1:].isspace() else "".join(words[:-1])
+    prompts = []
+    for word in ("0", "x"):
+        turn = msgspec.structs.replace(draft, content=f"{typed} {word}" if typed else word)
+        prompts.append(_prompt(runner, template, msgspec.structs.replace(request, messages=(*turns, turn))))
+    return prompts[0][: common_prefix(pack(prompts[0]), pack(prompts[1]))]
 
 
 def _context_full(prompt: int, request: ChatRequest, n_ctx: int) -> BackendError:

@@ -92,9 +92,9 @@ class KvCells:
         """Cells not yet promised to anybody."""
         return self.total - self.promised
 
-    def used_by(self, slot: int) -> int:
-        """Cells that the sequence in `slot` fills."""
-        return self._accounts[slot].used
+    def is_promised(self, slot: int) -> bool:
+        """Whether `slot` has a sequence with a promise."""
+        return slot in self._accounts
 
     def promise(self, slot: int, cells: int) -> None:
         """Set `cells` aside for a new sequence. Raises ValueError if the slot is taken or there are not so many."""
@@ -110,6 +110,11 @@ class KvCells:
         if not 0 <= used <= account.promised:
             raise ValueError(f"slot {slot} fills {used} of {account.promised} promised cells")
         account.used = used
+
+    def settle(self, slot: int) -> None:
+        """The sequence in `slot` grows no more: what it does not fill of its promise is free again."""
+        account = self._accounts[slot]
+        account.promised = account.used
 
     def check(self, held: Mapping[int, int]) -> None:
         """Compare the account with itself and with `held`, the tokens that llama.cpp holds by slot.

@@ -13,10 +13,17 @@ import msgspec
 from backends.engine.kv_cache import bytes_per_token, plan
 from backends.engine.library import abort_callback, complaint, crashes_repacked, load_library
 from backends.engine.machine import available_memory, physical_cores, threads_for
-from backends.engine.options import EngineOptions
+from backends.engine.options import EngineOptions, FlashAttention, Residency
 from backends.errors import BackendError, Code
 
+MAX_SLOTS = 256  # LLAMA_MAX_SEQ
+KEPT_SLOTS: dict[Residency, int] = {"device": 16, "host": 4, "none": 0}
+"""Sequences besides the running ones that llama.cpp has to tell apart."""
+
 _FLASH = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type
+
+MAX_SCORES = 512 << 20
+"""Bytes that attention scores may take without flash attention, for a full batch and a full cache."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
@@ -34,13 +41,18 @@ class ModelInfo(msgspec.Struct, frozen=True):
 
 
 class Loaded(NamedTuple):
-    """llama.cpp's module and pointers. `metadata`: the GGUF's keys as text. `keep`: what must live as long as they."""
+    """llama.cpp's module and pointers. `metadata`: the GGUF's keys as text. `keep`: what must live as long as they.
+
+    `residency`: where prefixes are kept, decided; `slots`: how many sequences the context tells apart.
+    """
 
     library: Any
     model: Any
     context: Any
     metadata: dict[str, str]
     info: ModelInfo
+    residency: Residency
+    slots: int
     keep: Any
 
 
@@ -67,7 +79,9 @@ def load(options: EngineOptions, on_progress: Callable[[float], bool], abort_fla
         except ValueError as error:
             raise load_error(options.model, str(error)) from None
         callback = abort_callback(c)
-        context = _open_context(c, model, options, cells, (callback, abort_flag))
+        residency = _residency(c, model, options)
+        slots = min(MAX_SLOTS, options.max_streams + KEPT_SLOTS[residency])
+        context = _open_context(c, model, options, cells, slots, (callback, abort_flag))
     except BackendError:
         c.llama_model_free(model)
         raise
@@ -83,7 +97,7 @@ def load(options: EngineOptions, on_progress: Callable[[float], bool], abort_fla
         kv_cells=cells,
         kv_bytes_per_token=token_bytes,
     )
-    return Loaded(c, model, context, metadata, info, callback)
+    return Loaded(c, model, context, metadata, info, residency, slots, callback)
 
 
 def load_error(path: str, reason: str) -> BackendError:
@@ -139,14 +153,41 @@ def _token_bytes(c: Any, model: Any, metadata: dict[str, str], options: EngineOp
     return bytes_per_token(layers, kv_heads, (key + value) // 2, options.kv_type)
 
 
-def _open_context(c: Any, model: Any, options: EngineOptions, cells: int, abort: tuple[Any, int]) -> Any:
+def _residency(c: Any, model: Any, options: EngineOptions) -> Residency:
+    """Where prefixes are kept. Nowhere with recurrent and hybrid models: they can only forget a sequence as a whole.
+
+    Sliding windows are no obstacle, as llama.cpp keeps their full length here (`swa_full`, its default).
+    """
+    if options.kv_residency == "none" or c.llama_model_is_recurrent(model) or c.llama_model_is_hybrid(model):
+        return "none"
+    if options.kv_residency != "auto":
+        return options.kv_residency
+    return "device" if options.n_gpu_layers and c.llama_supports_gpu_offload() else "host"
+
+
+def _flash_attention(c: Any, model: Any, options: EngineOptions, cells: int) -> FlashAttention:
+    """What to ask llama.cpp for. "auto" is "off" on a CPU where the memory for it is bearable.
+
+    On a CPU flash attention is quick for batches of 64 tokens and more only (ggml's tiled kernel). Decoding is 2 to 4
+    times slower with it at a depth of 1,400 tokens, and so are the short ends of prompts that the cache leaves over.
+    """
+    scores = 4 * cells * min(options.n_ubatch, options.n_batch) * int(c.llama_model_n_head(model))
+    on_cpu = not options.n_gpu_layers or not c.llama_supports_gpu_offload()
+    quantized = options.kv_type not in ("f32", "f16", "bf16")
+    if options.flash_attention == "auto" and on_cpu and not quantized and scores <= MAX_SCORES:
+        return "off"
+    return options.flash_attention
+
+
+def _open_context(c: Any, model: Any, options: EngineOptions, cells: int, slots: int, abort: tuple[Any, int]) -> Any:
     params = c.llama_context_default_params()
     params.n_ctx = cells
     params.n_batch, params.n_ubatch = options.n_batch, min(options.n_ubatch, options.n_batch)
-    params.n_seq_max = params.n_outputs_max = options.max_streams
+    params.n_seq_max = params.n_outputs_max = slots  # it asserts that every sequence may have an output
+    params.swa_full = True
     threads = options.n_threads or threads_for(int(c.llama_model_size(model)), physical_cores())
     params.n_threads = params.n_threads_batch = threads
-    params.flash_attn_type = _FLASH[options.flash_attention]
+    params.flash_attn_type = _FLASH[_flash_attention(c, model, options, cells)]
     params.type_k = params.type_v = getattr(c, f"GGML_TYPE_{options.kv_type.upper()}")
     params.kv_unified = True
     params.abort_callback, params.abort_callback_data = abort

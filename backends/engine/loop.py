@@ -7,24 +7,27 @@ Python's lock there, so the reader runs beside it.
 
 from __future__ import annotations
 
-import heapq
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
 
-from backends.engine.kv_cache import KvCells
 from backends.engine.options import EngineOptions
+from backends.engine.prefix_cache import Live, best_live, pack
+from backends.engine.report import first_meta, last_meta, prefilling
+from backends.engine.residency import MIN_RESTORED, MIN_SHARED, Residency
 from backends.engine.runner import ABORTED, DECODED, Job, Runner
 from backends.engine.scheduler import Active, Candidate, Chunk, admit, plan_step
 from backends.engine.sequence import Mailbox, Sequence, append_joined
 from backends.errors import BackendError, Code
-from backends.events import Done, Error, Event, FinishReason, Meta, Status, Token
-from backends.telemetry.stages import Span
+from backends.events import Done, Error, Event, FinishReason, Status, Token
 
 log = logging.getLogger(__name__)
+
+HINT_CHUNK = 64
+"""Tokens of a hint per step: a request that comes waits for no more than these."""
 
 PUBLISH_INTERVAL = 0.004
 """Seconds between wake-ups of the reader while nothing but further tokens is new: a fast model would drown it."""
@@ -44,13 +47,17 @@ class StepLoop:
         self._live: dict[int, Sequence] = {}  # everybody who has not been told the end
         self._arrivals: list[Sequence] = []
         self._cancels: list[Sequence] = []
+        self._newest_hint: Sequence | None = None
         self._interruptible: frozenset[int] = frozenset()
         self._end: BackendError | None = None
         # the thread's own
-        self._cells = KvCells(runner.info.kv_cells)
-        self._slots = list(range(options.max_streams))
+        self._memory = Residency(runner, options)
+        self._cells = self._memory.cells
         self._waiting: deque[Sequence] = deque()
         self._running: dict[int, Sequence] = {}
+        self._hint: Sequence | None = None  # to be computed when nobody runs or waits
+        self._hinted: Sequence | None = None  # running, and then alone
+        self._deferred: list[Sequence] = []  # of the running ones, those that wait for their source
         self._outbox: dict[Mailbox, list[Event]] = {}
         self._published = 0.0
         self._urgent = False
@@ -65,6 +72,13 @@ class StepLoop:
             self._live[sequence.key] = sequence
             self._arrivals.append(sequence)
             self._changed.notify()
+
+    def warm(self, hint: Sequence) -> None:
+        """Compute the prompt of `hint` when there is nothing else to do, and keep it. A newer one takes its place."""
+        with self._changed:
+            if self._memory.keeps and self._end is None:
+                self._newest_hint = hint
+                self._changed.notify()
 
     def cancel(self, sequence: Sequence) -> None:
         """Nobody reads `sequence` any more: end it within a step. Harmless if it has ended."""
@@ -98,11 +112,9 @@ class StepLoop:
 
     def check(self) -> None:
         """Compare the account of cells with what llama.cpp holds. Raises AssertionError. On the loop's thread only."""
-        held = {it.slot: self._runner.positions(it.slot) for it in self._running.values()}
-        free = {slot: self._runner.positions(slot) for slot in self._slots}
-        self._cells.check(held)
-        assert not any(free.values()), f"slots nobody uses hold tokens: {free}"
-        assert {it.slot: it.computed for it in self._running.values()} == held
+        self._memory.check({it.slot: it.computed for it in self._running.values()})
+        assert all(it.source is None or it.computed == 0 for it in self._running.values())
+        assert {it.key for it in self._running.values() if it.source} <= {it.key for it in self._deferred}
 
     def dismiss(self, end: BackendError) -> None:
         """Tell everybody who is still here why the loop has ended; nobody comes any more."""
@@ -115,26 +127,40 @@ class StepLoop:
 
     def _collect(self) -> bool:
         """Take in what the asyncio side left, waiting for it when there is nothing to do. False: the loop ends."""
-        if not self._running and not self._waiting:
+        idle = not self._running and not self._waiting
+        if idle or (self._urgent and self._memory.unsettled):
             self._publish()
+        while self._memory.settle(idle) and idle and not self._is_wanted:
+            pass
         with self._changed:
-            while not (self._end or self._arrivals or self._cancels or self._running or self._waiting):
+            while not (self._is_wanted or self._running or self._waiting or self._hint):
                 self._changed.wait()
             arrivals, self._arrivals = self._arrivals, []
             cancels, self._cancels = self._cancels, []
+            hint, self._newest_hint = self._newest_hint, None
             if self._end:
                 return False
+        if arrivals or hint:
+            self._hint = None if arrivals else hint
+            if self._hinted is not None:
+                self._release(self._hinted)
         for sequence in arrivals:
             self._take_in(sequence)
         for sequence in cancels:
             self._drop(sequence)
         self._expire()
         self._admit()
+        self._start_hint()
         return True
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether the asyncio side has left something."""
+        return bool(self._arrivals or self._cancels or self._newest_hint or self._end)
 
     def _take_in(self, sequence: Sequence) -> None:
         candidate = Candidate(sequence.key, sequence.cells)
-        startable = not self._waiting and admit([candidate], len(self._slots), self._cells.free)
+        startable = not self._waiting and admit([candidate], self._free_streams, self._memory.available)
         if not startable and len(self._waiting) >= self._options.max_queue:
             self._conclude(sequence, self._overloaded(f"{len(self._waiting)} requests wait already").event())
             return
@@ -162,37 +188,100 @@ class StepLoop:
 
     def _admit(self) -> None:
         """Start who fits, and tell the others their place."""
+        if not self._waiting:
+            return
         queue = [Candidate(sequence.key, sequence.cells) for sequence in self._waiting]
-        for _ in admit(queue, len(self._slots), self._cells.free):
+        for _ in admit(queue, self._free_streams, self._memory.available):
             self._start(self._waiting.popleft())
         for position, sequence in enumerate(self._waiting, 1):
             if sequence.position != position:
                 sequence.position = position
                 self._post(sequence, Status("queued", position=position))
 
+    @property
+    def _free_streams(self) -> int:
+        return self._options.max_streams - len(self._running)
+
     def _start(self, sequence: Sequence) -> None:
-        sequence.slot = heapq.heappop(self._slots)
-        self._cells.promise(sequence.slot, sequence.cells)
-        sequence.computed = sequence.cached  # nothing is cached until prefixes are kept
         sequence.sampler = self._runner.make_sampler(sequence.draw)
-        sequence.started_ms = sequence.now()
+        sequence.slot = self._memory.take_slot()
         self._running[sequence.key] = sequence
-        self._post(sequence, _prefilling(sequence))
+        self._begin(sequence)
+
+    def _start_hint(self) -> None:
+        """Start the hint if there is nothing else to do, and enough to gain."""
+        hint = self._hint
+        if hint is None or self._running or self._waiting:
+            return
+        self._hint = None
+        _, kept = self._memory.find(pack(hint.tokens), hint.partition)
+        if hint.prompt_tokens - kept >= MIN_SHARED and hint.cells <= self._memory.available:
+            self._hinted = hint
+            self._start(hint)
+
+    def _begin(self, it: Sequence) -> None:
+        """Give `it` what there is of its prompt already and let it compute the rest; or let it wait for its source."""
+        packed = pack(it.tokens[: it.prompt_tokens - 1])  # the last one is always computed: its logits are needed
+        live = best_live(packed, self._relatives(it))
+        prefix, kept = self._memory.find(packed, it.partition)
+        if live.coming - max(live.shared, kept) >= MIN_RESTORED:
+            it.source, it.wanted = self._running[live.source], live.coming
+            self._deferred.append(it)
+            self._memory.promise(it.slot, it.cells)
+            return
+        it.source, it.started_ms = None, it.now()
+        shared = live.shared if live.shared >= max(kept, MIN_SHARED) else 0
+        if shared:
+            self._memory.share(self._running[live.giver].slot, it.slot, shared)
+        elif prefix is not None and prefix.slot >= 0:
+            self._memory.share(prefix.slot, it.slot, kept)
+            shared = kept
+        self._memory.promise(it.slot, it.cells)  # this may turn `prefix` out, hence after sharing it
+        if prefix is not None and not shared:
+            shared = self._memory.restore(prefix, it.slot, kept)
+        it.cached = it.computed = shared
+        self._cells.fill(it.slot, shared)
+        self._post(it, prefilling(it))
+
+    def _relatives(self, it: Sequence) -> Iterator[Live]:
+        """The running sequences that begin like `it`."""
+        for other in self._running.values():
+            if other is it or other.source or other.partition != it.partition:
+                continue
+            if self._memory.keeps and other.tokens[:MIN_SHARED] == it.tokens[:MIN_SHARED]:
+                yield Live(other.key, pack(other.tokens), other.computed, other.prefilled_ms is None)
+
+    def _resume_deferred(self) -> None:
+        """Let those go on whose source has come far enough, or has left: then one of them takes its place."""
+        deferred, self._deferred = self._deferred, []
+        for it in deferred:
+            source = it.source
+            if source is None or it.key not in self._running:
+                continue
+            if source.key in self._running and source.computed < it.wanted:
+                self._deferred.append(it)
+            else:
+                self._begin(it)
 
     def _release(self, sequence: Sequence) -> None:
-        """Take `sequence` out of the running ones and empty its cells."""
+        """Take `sequence` out of the running ones; what it computed is kept for others."""
         del self._running[sequence.key]
-        self._runner.remove(sequence.slot, 0)
         self._runner.free_sampler(sequence.sampler)
-        self._cells.release(sequence.slot)
-        heapq.heappush(self._slots, sequence.slot)
-        sequence.sampler, sequence.slot = None, -1
+        self._memory.keep(
+            sequence.slot, sequence.tokens[: sequence.computed], sequence.partition, draft=sequence.is_hint
+        )
+        if sequence is self._hinted:
+            self._hinted = None
+        sequence.sampler, sequence.slot, sequence.source = None, -1, None
 
     # ---- one step
 
     def _step(self) -> None:
-        active = [Active(sequence.key, sequence.pending) for sequence in self._running.values()]
-        plan = plan_step(active, self._options.prefill_chunk, self._options.n_batch)
+        if self._deferred:
+            self._resume_deferred()
+        active = [Active(it.key, it.pending) for it in self._running.values() if it.source is None]
+        chunk = self._options.prefill_chunk if self._hinted is None else min(HINT_CHUNK, self._options.prefill_chunk)
+        plan = plan_step(active, chunk, self._options.n_batch)
         if self._urgent or time.perf_counter() - self._published >= PUBLISH_INTERVAL:
             self._publish()
         if plan:
@@ -202,7 +291,7 @@ class StepLoop:
         """Compute `plan` and sample. What llama.cpp refuses is tried one by one: one request's failure is its own."""
         sequences = [self._running[chunk.key] for chunk in plan]
         jobs = [
-            Job(it.slot, it.computed, it.tokens[it.computed : it.computed + chunk.tokens], chunk.last)
+            Job(it.slot, it.computed, it.next_tokens(chunk.tokens), chunk.last and not it.is_hint)
             for it, chunk in zip(sequences, plan, strict=True)
         ]
         with self._changed:
@@ -232,20 +321,29 @@ class StepLoop:
             sequence.computed += chunk.tokens
             self._cells.fill(sequence.slot, sequence.computed)
             if sequence.prefilled_ms is None:
-                self._post(sequence, _prefilling(sequence))
-            if chunk.last:
+                self._post(sequence, prefilling(sequence))
+            if chunk.last and sequence.is_hint:
+                self._release(sequence)
+            elif chunk.last:
                 if sequence.prefilled_ms is None:
                     sequence.prefilled_ms = sequence.now()
+                    self._measure(sequence)
                     self._post(sequence, Status("generating"))
                 token = self._runner.sample(row, sequence.sampler)
                 row += 1
                 self._accept(sequence, token)
 
+    def _measure(self, it: Sequence) -> None:
+        """Remember what computing a prompt costs, company included; short ones say nothing about long ones."""
+        tokens = it.prompt_tokens - it.cached
+        if tokens >= MIN_RESTORED and it.started_ms is not None and it.prefilled_ms is not None:
+            self._memory.costs.computed(tokens, (it.prefilled_ms - it.started_ms) / 1000)
+
     def _roll_back(self, sequences: Items[Sequence]) -> None:
         """Forget what a failed step left of `sequences` in the memory; it is computed again."""
         for sequence in sequences:
             if not self._runner.remove(sequence.slot, sequence.computed):
-                sequence.computed = 0
+                sequence.computed = sequence.cached = 0
                 self._cells.fill(sequence.slot, 0)
 
     def _fail(self, sequence: Sequence, code: int) -> None:
@@ -272,7 +370,7 @@ class StepLoop:
             return
         if sequence.first_token_ms is None:
             sequence.first_token_ms = sequence.now()
-            self._post(sequence, self._first_meta(sequence))
+            self._post(sequence, first_meta(sequence, self._runner.info, self._memory.busy))
         token = Token(text, sequence.unsent)
         sequence.unsent = 0
         append_joined(self._outbox.setdefault(sequence.mailbox, []), token)
@@ -280,56 +378,25 @@ class StepLoop:
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self._say(sequence, sequence.text.finish())
         now = sequence.now()
-        used = self._cells.used
+        used = self._memory.busy
         self._release(sequence)
         if sequence.first_token_ms is None:  # an answer without text
             sequence.first_token_ms = now
-            self._post(sequence, self._first_meta(sequence))
-        span = Span("total_generation", sequence.first_token_ms, now - sequence.first_token_ms)
-        usage = Meta(
-            latency=now,
-            prompt_tokens=sequence.prompt_tokens,
-            completion_tokens=sequence.completion_tokens,
-            kv_used=used,
-            kv_cells=self._cells.total,
-            spans=(span,),
-        )
-        self._post(sequence, usage)
+            self._post(sequence, first_meta(sequence, self._runner.info, self._memory.busy))
+        self._post(sequence, last_meta(sequence, now, used, self._cells.total))
         self._conclude(sequence, Done(sequence.completion_tokens, now, reason))
-
-    def _first_meta(self, it: Sequence) -> Meta:
-        """What is known when the first token is: the stages that led to it, and the state of the KV cache."""
-        assert it.started_ms is not None
-        assert it.prefilled_ms is not None
-        assert it.first_token_ms is not None
-        marks = [0.0, it.loaded_ms, it.started_ms, it.prefilled_ms, it.first_token_ms]
-        spans = (
-            Span("model_load", marks[0], marks[1] - marks[0]),
-            Span("provider_queue", marks[1], marks[2] - marks[1]),
-            Span("prefill", marks[2], marks[3] - marks[2]),
-            Span("decode_first_token", marks[3], marks[4] - marks[3]),
-        )
-        info = self._runner.info
-        return Meta(
-            model=info.name,
-            latency=it.first_token_ms,
-            prompt_tokens=it.prompt_tokens,
-            cached_tokens=it.cached,
-            kv_used=self._cells.used,
-            kv_cells=self._cells.total,
-            kv_bytes_per_token=info.kv_bytes_per_token,
-            spans=spans if it.loaded_ms else spans[1:],
-        )
 
     # ---- the way out
 
     def _post(self, sequence: Sequence, event: Event) -> None:
+        if sequence.is_hint:
+            return
         self._outbox.setdefault(sequence.mailbox, []).append(event)
         self._urgent = True
 
     def _conclude(self, sequence: Sequence, event: Done | Error) -> None:
         """The last word to `sequence`."""
-        del self._live[sequence.key]
+        self._live.pop(sequence.key, None)
         self._post(sequence, event)
 
     def _publish(self) -> None:
@@ -338,8 +405,3 @@ class StepLoop:
             self._publish_batch(batch)
             self._published = time.perf_counter()
         self._urgent = False
-
-
-def _prefilling(sequence: Sequence) -> Status:
-    done = min(sequence.computed, sequence.prompt_tokens)
-    return Status("prefilling", total=sequence.prompt_tokens, done=done, cached=sequence.cached)

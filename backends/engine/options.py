@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+FlashAttention = Literal["auto", "on", "off"]
+Residency = Literal["auto", "device", "host", "none"]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -20,13 +22,18 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     - `kv_cells`: tokens that all conversations together may hold in the KV cache (0: `n_ctx` for each stream as far as
       that costs no more than 1 GiB, and never less than one `n_ctx`).
     - `kv_type`: number format of the KV cache; the quantized ones need flash attention.
+    - `kv_residency`: where the prefixes of ended requests are kept for the next ones. "host": as copies in main memory,
+      so that they slow nobody on a CPU; "device": in the KV cache until others need the room, then as copies;
+      "none": nowhere; "auto" is "device" with a GPU and "host" without.
+    - `kv_host_mib`: how much memory those copies may take at most (0: an eighth of what is free at the start).
     - `max_streams`: answers made at the same time; further requests wait.
     - `max_queue`: how many may wait; the next one is refused. `queue_timeout`: seconds that one may wait.
     - `prefill_chunk`: tokens of prompts per step: smaller keeps running answers smoother, larger reads prompts faster.
     - `n_batch`, `n_ubatch`: llama.cpp's logical and physical batch, in tokens.
     - `n_threads`: 0 takes the physical cores, fewer for a small model.
     - `n_gpu_layers`: layers in GPU memory; -1 is all of them, where llama.cpp was built for the GPU.
-    - `flash_attention`: "auto" leaves it to llama.cpp.
+    - `flash_attention`: "auto" leaves it to llama.cpp on a GPU; on a CPU, where it slows decoding, it is "off" unless
+      the cache is quantized or so large that attention without it took too much memory.
     - `repack_weights`: order quantized weights as the CPU's kernels like them; "auto" does not where llama.cpp has AMX
       kernels, since some builds of them crash.
     """
@@ -35,6 +42,8 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     n_ctx: _Count = 0
     kv_cells: _Count = 0
     kv_type: KvType = "f16"
+    kv_residency: Residency = "auto"
+    kv_host_mib: _Count = 0
     max_streams: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
     max_queue: _Count = 64
     queue_timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
@@ -43,7 +52,7 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     n_ubatch: _Positive = 512
     n_threads: _Count = 0
     n_gpu_layers: Annotated[int, msgspec.Meta(ge=-1)] = -1
-    flash_attention: Literal["auto", "on", "off"] = "auto"
+    flash_attention: FlashAttention = "auto"
     repack_weights: Literal["auto", "on", "off"] = "auto"
 
     def __post_init__(self) -> None:

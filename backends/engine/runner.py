@@ -9,18 +9,21 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from backends.engine.library import complaint
 from backends.engine.load import load, load_error
-from backends.engine.options import EngineOptions
+from backends.engine.options import EngineOptions, Residency
 from backends.engine.sampler import Draw
 from backends.errors import BackendError, Code
 
 DECODED, NO_CELLS, ABORTED = 0, 1, 2
 """What `Runner.decode` returns; negative numbers are failures."""
+
+
+State: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Job(NamedTuple):
@@ -42,7 +45,10 @@ class Runner:
         """
         self._abort_flag = ctypes.create_string_buffer(2)
         loaded = load(options, on_progress, ctypes.addressof(self._abort_flag))
-        self._c, self._model, self._context, self.metadata, self.info, self._keep = loaded
+        self._c, self._model, self._context, self.metadata, self.info, *rest = loaded
+        self.residency: Residency = rest[0]
+        self.slots: int = rest[1]
+        self._keep = rest[2]
         self._memory = self._c.llama_get_memory(self._context)
         self._vocab: Any = self._c.llama_model_get_vocab(self._model)
         self._vocab_lock = threading.Lock()
@@ -60,8 +66,8 @@ class Runner:
         c, size = self._c, options.n_batch
         self._token, self._pos = np.zeros(size, np.int32), np.zeros(size, np.int32)
         self._n_seq_id, self._output = np.ones(size, np.int32), np.zeros(size, np.int8)
-        self._slots = np.arange(options.max_streams, dtype=np.int32)
-        self._slot_address = [self._slots.ctypes.data + 4 * slot for slot in range(options.max_streams)]
+        self._slots = np.arange(self.slots, dtype=np.int32)
+        self._slot_address = [self._slots.ctypes.data + 4 * slot for slot in range(self.slots)]
         self._seq_id = np.full(size, self._slot_address[0], np.uintp)
         self._batch = c.llama_batch()
         addresses = {
@@ -204,7 +210,7 @@ class Runner:
         # numpy's argmax is ten times as fast as the C sampler's walk over candidates
         address = ctypes.addressof(self._c.llama_get_logits(self._context).contents)
         if self._logits is None or address != self._logits_address:
-            rows = (ctypes.c_float * self._n_vocab * len(self._slots)).from_address(address)
+            rows = (ctypes.c_float * self._n_vocab * self.slots).from_address(address)
             self._logits = np.ctypeslib.as_array(rows)
             self._logits_address = address
         return int(self._logits[row].argmax())
@@ -214,6 +220,24 @@ class Runner:
         if self._c.llama_memory_seq_rm(self._memory, slot, start, -1):
             return True
         self._c.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        return False
+
+    def share(self, giver: int, slot: int, tokens: int) -> None:
+        """Let the empty `slot` hold the first `tokens` cells of `giver` too."""
+        self._c.llama_memory_seq_cp(self._memory, giver, slot, 0, tokens)
+
+    def save(self, slot: int) -> State:
+        """A copy of all cells of `slot` in host memory."""
+        size = int(self._c.llama_state_seq_get_size(self._context, slot))
+        state = np.empty(size, np.uint8)
+        written = self._c.llama_state_seq_get_data(self._context, _bytes(state), size, slot)
+        return state[: int(written)]
+
+    def restore(self, slot: int, state: State) -> bool:
+        """Put what `save` returned into the empty `slot`. False when there are no cells for it; `slot` stays empty."""
+        if self._c.llama_state_seq_set_data(self._context, _bytes(state), state.size, slot):
+            return True
+        self.remove(slot, 0)
         return False
 
     def positions(self, slot: int) -> int:
@@ -232,3 +256,8 @@ class Runner:
                 self._c.llama_free(self._context)
                 self._c.llama_model_free(self._model)
                 self._model = None
+
+
+def _bytes(state: State) -> Any:
+    """The address of `state` as llama.cpp takes it."""
+    return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

@@ -53,22 +53,29 @@ class Sequence:
 
     `tokens` is the prompt and what was sampled so far; the first `computed` of them are in the KV cache. While more
     than one is pending the sequence prefills; with one pending it decodes. `slot` is llama.cpp's sequence id, -1 while
-    it waits. `cached` counts prompt tokens that were in the cache before. Times are milliseconds since `arrival`.
+    it waits. `cached` counts prompt tokens that were in the cache before; they are shared within a `partition` only.
+    `source` is the sequence that computes a long part of the same prompt just now: until it has come to `wanted` tokens
+    this one waits, in its slot and with its cells promised. Times are milliseconds since `arrival`.
     """
 
-    def __init__(self, prompt: list[int], limit: int, draw: Draw, stop: tuple[str, ...], arrival: float) -> None:
+    def __init__(
+        self, prompt: list[int], limit: int, draw: Draw, stop: tuple[str, ...], arrival: float, partition: str = ""
+    ) -> None:
         self.key = next(_keys)
         self.tokens = prompt
         self.prompt_tokens = len(prompt)
         self.limit = limit
         self.draw = draw
         self.arrival = arrival
+        self.partition = partition
         self.loaded_ms = 0.0  # how long it waited for the model
         self.mailbox = Mailbox()
         self.text = Detokenizer(stop)
         self.slot = -1
         self.computed = 0
         self.cached = 0
+        self.source: Sequence | None = None
+        self.wanted = 0
         self.sampler: Any = None  # llama.cpp's, made by the runner; None while it waits, and for greedy
         self.queued_ms = self.now()
         self.position = 0  # in the queue, as last told to the client
@@ -78,9 +85,18 @@ class Sequence:
         self.unsent = 0  # tokens whose text is held back
 
     @property
+    def is_hint(self) -> bool:
+        """True when nobody waits for an answer: the prompt is only computed, to be kept."""
+        return self.limit == 0
+
+    @property
     def pending(self) -> int:
         """Tokens known but not computed."""
         return len(self.tokens) - self.computed
+
+    def next_tokens(self, count: int) -> list[int]:
+        """The first `count` pending tokens."""
+        return self.tokens[self.computed : self.computed + count]
 
     @property
     def completion_tokens(self) -> int:

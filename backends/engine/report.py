@@ -1,0 +1,51 @@
+"""What the loop tells about a sequence: how far its prompt is, where the time went, what it cost."""
+
+from __future__ import annotations
+
+from backends.engine.load import ModelInfo
+from backends.engine.sequence import Sequence
+from backends.events import Meta, Status
+from backends.telemetry.stages import Span
+
+
+def prefilling(it: Sequence) -> Status:
+    """How much of the prompt is computed."""
+    done = min(it.computed, it.prompt_tokens)
+    return Status("prefilling", total=it.prompt_tokens, done=done, cached=it.cached)
+
+
+def first_meta(it: Sequence, info: ModelInfo, kv_used: int) -> Meta:
+    """What is known when the first token is: the stages that led to it, and the state of the KV cache."""
+    assert it.started_ms is not None
+    assert it.prefilled_ms is not None
+    assert it.first_token_ms is not None
+    marks = [0.0, it.loaded_ms, it.started_ms, it.prefilled_ms, it.first_token_ms]
+    spans = (
+        Span("model_load", marks[0], marks[1] - marks[0]),
+        Span("provider_queue", marks[1], marks[2] - marks[1]),
+        Span("prefill", marks[2], marks[3] - marks[2]),
+        Span("decode_first_token", marks[3], marks[4] - marks[3]),
+    )
+    return Meta(
+        model=info.name,
+        latency=it.first_token_ms,
+        prompt_tokens=it.prompt_tokens,
+        cached_tokens=it.cached,
+        kv_used=kv_used,
+        kv_cells=info.kv_cells,
+        kv_bytes_per_token=info.kv_bytes_per_token,
+        spans=spans if it.loaded_ms else spans[1:],
+    )
+
+
+def last_meta(it: Sequence, now: float, kv_used: int, kv_cells: int) -> Meta:
+    """What the answer took; `now` is its end, in milliseconds since the request's arrival."""
+    assert it.first_token_ms is not None
+    return Meta(
+        latency=now,
+        prompt_tokens=it.prompt_tokens,
+        completion_tokens=it.completion_tokens,
+        kv_used=kv_used,
+        kv_cells=kv_cells,
+        spans=(Span("total_generation", it.first_token_ms, now - it.first_token_ms),),
+    )

@@ -1,0 +1,208 @@
+"""Where the cells of ended sequences rest until a prompt begins like them: in the KV cache, or copied to host memory.
+
+"host": on a CPU every used cell slows every decode, so they are copied out as soon as that holds up nobody, and put
+back when that is quicker than computing them again. "device": they stay in the KV cache until admission needs the room.
+Which of them go first, and what they may cost, is prefix_cache.py's; this module carries it out.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Sequence as Items
+
+from backends.engine.kv_cache import KvCells
+from backends.engine.machine import available_memory
+from backends.engine.options import EngineOptions
+from backends.engine.prefix_cache import Costs, Prefix, PrefixCache, pack
+from backends.engine.runner import Runner
+
+MIN_SHARED = 16
+"""Tokens in the KV cache below which sharing them is not worth its trouble."""
+
+MIN_RESTORED = 64
+"""Tokens below which a copy is neither made nor put back: computing them takes no longer."""
+
+MAX_PAUSE = 0.02
+"""Seconds that a copy may hold up those who are being answered. A dearer one waits until nobody is."""
+
+DEFAULT_HOST_BYTES = 256 << 20
+"""The limit of the copies where the machine does not say how much memory it has."""
+
+
+class Residency:
+    """The prefixes kept, their slots and cells. On the scheduler's thread only."""
+
+    def __init__(self, runner: Runner, options: EngineOptions) -> None:
+        self._runner = runner
+        self._kind = runner.residency
+        self.cells = KvCells(runner.info.kv_cells)
+        self.costs = Costs()
+        self.cache = PrefixCache(_host_limit(options))
+        self.resident_cells = 0  # of `cells`, those of kept prefixes: free as soon as somebody needs them
+        self._free = list(range(runner.slots))
+        self._fresh: deque[Prefix] = deque()  # kept, and not yet copied out
+        self._draft: Prefix | None = None
+
+    @property
+    def available(self) -> int:
+        """Cells that can be promised, once kept prefixes have made room."""
+        return self.cells.free + self.resident_cells
+
+    @property
+    def busy(self) -> int:
+        """Cells that running sequences fill. Shared ones count for everyone who holds them."""
+        return self.cells.used - self.resident_cells
+
+    @property
+    def keeps(self) -> bool:
+        """Whether cells are shared at all."""
+        return self._kind != "none"
+
+    # ---- slots and cells of running sequences
+
+    def take_slot(self) -> int:
+        """An empty slot. There is one for every stream."""
+        if not self._free:
+            self._evict()
+        return heapq.heappop(self._free)
+
+    def promise(self, slot: int, cells: int) -> None:
+        """Promise `cells`, which are `available`, to `slot`, unless it has them."""
+        if self.cells.is_promised(slot):
+            return
+        while self.cells.free < cells:
+            self._evict()
+        self.cells.promise(slot, cells)
+
+    def free(self, slot: int) -> None:
+        """Empty `slot`."""
+        self._runner.remove(slot, 0)
+        self.cells.release(slot)
+        heapq.heappush(self._free, slot)
+
+    # ---- keeping
+
+    def keep(self, slot: int, tokens: Items[int], partition: str, draft: bool = False) -> None:
+        """The sequence in `slot` has ended; its cells hold `tokens`. They are kept, if they may be of use.
+
+        A `draft` is soon followed by another, or by the request that it is of: the newest one is not copied out.
+        """
+        if not self.keeps or len(tokens) < MIN_SHARED:
+            self.free(slot)
+            return
+        kept = Prefix(partition, pack(tokens), slot)
+        self.cells.settle(slot)
+        self.resident_cells += kept.tokens
+        for prefix in self.cache.insert(kept):
+            self._leave(prefix)
+        if kept.slot < 0 or self._kind != "host":
+            return
+        if draft:
+            kept, self._draft = self._draft or kept, kept
+        if kept is not self._draft:
+            self._fresh.append(kept)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settle` has something to do."""
+        return bool(self._fresh)
+
+    def settle(self, idle: bool) -> bool:
+        """Copy one prefix out, if that is soon done or the engine is `idle`. False when there is no more to do now.
+
+        One too large for the limit stays in the KV cache until others need its room.
+        """
+        while self._fresh:
+            prefix = self._fresh[0]
+            size = prefix.tokens * self._runner.info.kv_bytes_per_token
+            if prefix.slot >= 0 and size <= self.cache.limit:
+                if not idle and size * self.costs.saved_byte > MAX_PAUSE:
+                    return False
+                self._fresh.popleft()
+                self._spill(prefix)
+                return True
+            self._fresh.popleft()
+        return False
+
+    def _evict(self) -> None:
+        """Make room in the KV cache: the least recently used prefix leaves it, for host memory if it fits there."""
+        self._spill(next(self.cache.resident()))
+
+    def _spill(self, prefix: Prefix) -> None:
+        if prefix.state is None and not self._save(prefix):
+            self.cache.remove(prefix)
+        self._leave(prefix)
+
+    def _save(self, prefix: Prefix) -> bool:
+        """Copy `prefix` to host memory. False when it is not worth it, or does not fit."""
+        size = prefix.tokens * self._runner.info.kv_bytes_per_token
+        if prefix.tokens < MIN_RESTORED or size > self.cache.limit:
+            return False
+        begun = time.perf_counter()
+        state = self._runner.save(prefix.slot)
+        self.costs.saved(state.nbytes, time.perf_counter() - begun)
+        if not self.cache.make_room(state.nbytes, prefix):
+            return False
+        self.cache.store(prefix, state, state.nbytes)
+        return True
+
+    def _leave(self, prefix: Prefix) -> None:
+        """`prefix` gives up its place in the KV cache, if it has one."""
+        if prefix.slot >= 0:
+            self.resident_cells -= prefix.tokens
+            self.free(prefix.slot)
+            prefix.slot = -1
+
+    # ---- using
+
+    def find(self, packed: bytes, partition: str) -> tuple[Prefix | None, int]:
+        """The prefix to begin `packed` with, and how many of its tokens; None and 0 when computing is as good."""
+        prefix, shared = self.cache.match(packed, partition)
+        if prefix is None or shared < (MIN_SHARED if prefix.slot >= 0 else MIN_RESTORED):
+            return None, 0
+        if prefix.slot < 0 and not self.costs.worth_restoring(shared, prefix.state_bytes):
+            return None, 0
+        self.cache.touch(prefix)
+        return prefix, shared
+
+    def share(self, giver: int, slot: int, tokens: int) -> None:
+        """`slot`, empty so far, holds the first `tokens` of `giver` too."""
+        self._runner.share(giver, slot, tokens)
+
+    def restore(self, prefix: Prefix, slot: int, tokens: int) -> int:
+        """Put the first `tokens` of the copy of `prefix` into `slot`. Returns how many are there now: all or none.
+
+        The copy is of the whole prefix and needs cells for all of it for a moment.
+        """
+        while self.cells.total - self.cells.used < prefix.tokens and self.resident_cells:
+            self._evict()
+        if prefix.state is None or self.cells.total - self.cells.used < prefix.tokens:
+            return 0
+        begun = time.perf_counter()
+        if not self._runner.restore(slot, prefix.state):
+            return 0
+        self._runner.remove(slot, tokens)
+        self.costs.restored(prefix.state_bytes, time.perf_counter() - begun)
+        return tokens
+
+    def check(self, running: dict[int, int]) -> None:
+        """Compare the books with themselves and with llama.cpp; `running`: tokens by slot. Raises AssertionError."""
+        kept = {prefix.slot: prefix.tokens for prefix in self.cache.resident()}
+        held = {slot: self._runner.positions(slot) for slot in (running | kept)}
+        assert held == running | kept, f"llama.cpp holds {held}; running {running}, kept {kept}"
+        self.cells.check(held)
+        self.cache.check()
+        assert self.resident_cells == sum(kept.values())
+        free = {slot: self._runner.positions(slot) for slot in self._free}
+        assert not any(free.values()), f"slots nobody uses hold tokens: {free}"
+        assert len(free) + len(running) + len(kept) == self._runner.slots
+
+
+def _host_limit(options: EngineOptions) -> int:
+    """Bytes that copies may take."""
+    if options.kv_host_mib:
+        return options.kv_host_mib << 20
+    memory = available_memory()
+    return DEFAULT_HOST_BYTES if memory is None else memory // 8
