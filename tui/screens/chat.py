@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from textual.widgets import Static
 from backends.backend import ChatRequest
 from backends.config import Config
 from backends.errors import BackendError
-from tui import log_file
+from tui import clipboard, log_file
 from tui.answer_worker import AnswerWorker, Run
 from tui.connection import Connection
 from tui.conversation import Conversation, Turn
@@ -370,15 +371,22 @@ class ChatScreen(Screen[None]):
         """PgUp, PgDn, Ctrl+Home, Ctrl+End: the composer keeps the focus."""
         getattr(self._transcript, f"action_{where}" if "page" in where else f"action_scroll_{where}")()
 
-    @on(Transcript.Copied)
-    def _copied(self) -> None:
-        self._say("answer sent to the terminal's clipboard (OSC 52)")
+    def action_copy(self, what: Literal["answer", "code", "message"]) -> None:
+        """F5, F6, F7."""
+        transcript = self._transcript
+        if not (transcript.copy_answer() if what == "answer" else transcript.copy_next(what)):
+            self._say(f"there is no {'code' if what == 'code' else what} to copy yet")
 
-    def action_copy_answer(self) -> None:
-        """F5."""
-        answer = self._conversation.answer
-        if answer is None or not answer.content:
-            self._say("nothing to copy yet")
-            return
-        self.app.copy_to_clipboard(answer.content)
-        self._copied()
+    def get_selected_text(self) -> str | None:
+        """Textual's hook. The transcript's selection is its own."""
+        return self._transcript.selected_text or super().get_selected_text()
+
+    def action_copy_text(self) -> None:
+        """Ctrl+C, wherever the focus is; what was copied is selected no longer, so that the next one cancels."""
+        super().action_copy_text()
+        self._transcript.deselect()
+
+    @work(group="copy", exclusive=True)
+    async def copy(self, text: str, write: Callable[[str], object]) -> None:
+        """Put `text` on the clipboard and say what came of it."""
+        self._say(await clipboard.copy(text, write, os.environ))

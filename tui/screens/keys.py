@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from textual.binding import Binding, BindingType
 
@@ -26,13 +26,23 @@ CHAT_KEYS = (
     Key("ctrl+g", "Ctrl+G", "continue_answer", "continue an answer that was cut"),
     Key("ctrl+r", "Ctrl+R", "retry", "answer the last question again; the old answer is kept in the history"),
     Key("ctrl+n", "Ctrl+N", "new_conversation", "new conversation"),
-    Key("f5", "F5", "copy_answer", "copy the last answer"),
+    Key("f5", "F5", "copy('answer')", "copy the last answer as it was written, Markdown and all"),
+    Key("f6", "F6", "copy('code')", "copy the newest block of code; again: the one before it"),
+    Key("f7", "F7", "copy('message')", "copy the newest message; again: the one before it"),
+)
+
+COPIES: tuple[tuple[str, Literal["answer", "code", "message"], str], ...] = (
+    ("F5", "answer", "Put the last answer on the clipboard"),
+    ("F6", "code", "Put the newest block of code on the clipboard; again: the one before it"),
+    ("F7", "message", "Put the newest message on the clipboard; again: the one before it"),
 )
 
 OTHER_KEYS = (
     ("Enter", "send; twice while an answer runs: cancel it and send"),
     ("Shift+Enter  Ctrl+J", "a new line"),
     ("↑  ↓", "earlier questions, at the first and last line"),
+    ("Mouse", "drag selects text, a double click a word, a triple click a line"),
+    ("Ctrl+C", "copy what is selected; else cancel the answer"),
     ("Esc", "cancel the answer, always first; else close what is open"),
     ("Ctrl+P", "all commands by name"),
     ("Ctrl+Q", "quit"),

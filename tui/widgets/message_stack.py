@@ -138,7 +138,11 @@ class MessageStack:
         if spot.key not in self._by_key:
             return None
         view = self._by_key[spot.key]
-        return self._tops[self._views.index(view)] + view.row_of(spot.place)
+        return self.top(view) + view.row_of(spot.place)
+
+    def top(self, view: MessageView) -> int:
+        """The first line of a message."""
+        return self._tops[self._views.index(view)]
 
     def _harm(self, line: int) -> None:
         self._damage = line if self._damage is None else min(line, self._damage)

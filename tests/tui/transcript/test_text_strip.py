@@ -63,7 +63,7 @@ def test_an_open_block_of_code_begins_once() -> None:
             document.append(piece if head != "    " else piece.replace("\n", "\n    "))
             document.draw(30, PLAIN)
             code = [document[line].code for line in range(document.height)]
-            assert code.count("first") == 1 and code[0] == "first", (head, code)
+            assert [at for at, kind in enumerate(code) if kind == "first"] == [0], (head, code)
 
 
 def test_a_part_of_a_line() -> None:
