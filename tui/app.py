@@ -100,6 +100,7 @@ class LlmChat(App[None]):
         yield SystemCommand("Continue", "Go on where the answer was cut (Ctrl+G)", chat.action_continue_answer)
         for key, what, about in COPIES:
             yield SystemCommand(f"Copy {what}", f"{about} ({key})", partial(chat.action_copy, what))
+        yield SystemCommand("Search", "Find text in the conversation (Ctrl+F)", chat.action_find)
         yield SystemCommand("Sources", "Read the passages behind the answer (F3)", chat.action_sources)
         yield SystemCommand("Latency panel", "Full, one line, off (F2)", chat.action_cycle_panel)
         yield SystemCommand("Switch backend", "Choose from the configured backends (F4)", chat.action_backends)

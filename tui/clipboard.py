@@ -73,13 +73,14 @@ async def copy(text: str, write: Callable[[str], object], environ: Mapping[str, 
         limit = f"{LIMIT * 3 // 4:,} bytes"
         return f"{failed}not copied: {size} are more than a terminal takes ({limit}); copy a part of it"
     write(osc)
-    return f"{failed}sent {size} to the terminal (OSC 52); if they do not arrive, {_who(environ)} does not allow it"
+    return f"{failed}sent {size} to {_receiver(environ)}"
 
 
-def _who(environ: Mapping[str, str]) -> str:
+def _receiver(environ: Mapping[str, str]) -> str:
+    """Who gets an OSC 52, and why it may not arrive."""
     if environ.get("TMUX"):
-        return "tmux (set-clipboard on) or your terminal"
-    return "GNU screen or your terminal" if environ.get("STY") else "your terminal"
+        return "tmux (OSC 52), which needs: set-clipboard on"
+    return f"{'GNU screen' if environ.get('STY') else 'the terminal'} (OSC 52), which may not take them"
 
 
 async def _run(command: tuple[str, ...], text: str, environ: Mapping[str, str]) -> str:

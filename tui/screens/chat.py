@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
 from backends.backend import ChatRequest
 from backends.config import Config
 from backends.errors import BackendError
-from tui import clipboard, log_file
+from tui import log_file
 from tui.answer_worker import AnswerWorker, Run
 from tui.connection import Connection
 from tui.conversation import Conversation, Turn
@@ -32,6 +30,7 @@ from tui.screens.chat_status import status_info
 from tui.screens.help import HelpScreen
 from tui.screens.keys import chat_bindings
 from tui.screens.layout import MINIMUM, Layout, PanelMode, SizeClass, lay_out, next_mode
+from tui.screens.reading import ReadingScreen
 from tui.screens.sources import SourcesScreen
 from tui.widgets.composer import Composer
 from tui.widgets.latency_panel import LatencyPanel
@@ -53,7 +52,7 @@ REMARK = 4.0
 """Seconds that a remark stays in the status line."""
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(ReadingScreen):
     """One conversation with one backend at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = chat_bindings()
@@ -67,7 +66,7 @@ class ChatScreen(Screen[None]):
         config_path: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__()
+        super().__init__(Transcript(fps=config.ui.fps, id="transcript"))
         self._config = config
         self._connection = connection
         self._history = history
@@ -81,7 +80,6 @@ class ChatScreen(Screen[None]):
         self._reported = ""  # the notice of the history that was shown
         self._warming: Timer | None = None
         self._insisted = False  # Enter was pressed while an answer ran: pressing it again cancels that answer
-        self._transcript = Transcript(fps=config.ui.fps, id="transcript")
         self._view = TranscriptView(self._transcript, self._budget, self._ended)
         self.worker = AnswerWorker(self._view, clock)
 
@@ -144,6 +142,8 @@ class ChatScreen(Screen[None]):
         self._update()
 
     def _show_conversation(self) -> None:
+        if self._transcript.searching:
+            self.action_close_search()
         self._view.clear()
         for turn in self._conversation.turns:
             self._view.show(turn)
@@ -366,27 +366,3 @@ class ChatScreen(Screen[None]):
         self._conversation = Conversation(self._history)
         self._show_conversation()
         self.query_one(Composer).focus()
-
-    def action_scroll_transcript(self, where: Literal["page_up", "page_down", "home", "end"]) -> None:
-        """PgUp, PgDn, Ctrl+Home, Ctrl+End: the composer keeps the focus."""
-        getattr(self._transcript, f"action_{where}" if "page" in where else f"action_scroll_{where}")()
-
-    def action_copy(self, what: Literal["answer", "code", "message"]) -> None:
-        """F5, F6, F7."""
-        transcript = self._transcript
-        if not (transcript.copy_answer() if what == "answer" else transcript.copy_next(what)):
-            self._say(f"there is no {'code' if what == 'code' else what} to copy yet")
-
-    def get_selected_text(self) -> str | None:
-        """Textual's hook. The transcript's selection is its own."""
-        return self._transcript.selected_text or super().get_selected_text()
-
-    def action_copy_text(self) -> None:
-        """Ctrl+C, wherever the focus is; what was copied is selected no longer, so that the next one cancels."""
-        super().action_copy_text()
-        self._transcript.deselect()
-
-    @work(group="copy", exclusive=True)
-    async def copy(self, text: str, write: Callable[[str], object]) -> None:
-        """Put `text` on the clipboard and say what came of it."""
-        self._say(await clipboard.copy(text, write, os.environ))

@@ -26,6 +26,7 @@ CHAT_KEYS = (
     Key("ctrl+g", "Ctrl+G", "continue_answer", "continue an answer that was cut"),
     Key("ctrl+r", "Ctrl+R", "retry", "answer the last question again; the old answer is kept in the history"),
     Key("ctrl+n", "Ctrl+N", "new_conversation", "new conversation"),
+    Key("ctrl+f", "Ctrl+F", "find", "search the conversation; Enter or ↓: next, ↑: the one before, Esc: back"),
     Key("f5", "F5", "copy('answer')", "copy the last answer as it was written, Markdown and all"),
     Key("f6", "F6", "copy('code')", "copy the newest block of code; again: the one before it"),
     Key("f7", "F7", "copy('message')", "copy the newest message; again: the one before it"),
@@ -41,6 +42,7 @@ OTHER_KEYS = (
     ("Enter", "send; twice while an answer runs: cancel it and send"),
     ("Shift+Enter  Ctrl+J", "a new line"),
     ("↑  ↓", "earlier questions, at the first and last line"),
+    ("/  n  N  y", "with the focus in the transcript (click it): search, next, the one before; copy"),
     ("Mouse", "drag selects text, a double click a word, a triple click a line"),
     ("Ctrl+C", "copy what is selected; else cancel the answer"),
     ("Esc", "cancel the answer, always first; else close what is open"),
@@ -53,7 +55,8 @@ def chat_bindings() -> list[BindingType]:
     """The bindings of the chat screen: before the composer's own, since that nearly always has the focus."""
     table = [(key.keys, key.action) for key in CHAT_KEYS]
     table += [("ctrl+home", "scroll_transcript('home')"), ("ctrl+end", "scroll_transcript('end')")]
-    return [Binding(keys, action, show=False, priority=True) for keys, action in table]
+    bindings: list[BindingType] = [Binding(keys, action, show=False, priority=True) for keys, action in table]
+    return [*bindings, Binding("escape", "close_search", show=False)]
 
 
 def all_keys() -> list[tuple[str, str]]:

@@ -191,8 +191,16 @@ class MessageLines(ScrollView):
             self._draw_all()
 
     def on_resize(self) -> None:
-        """Wraps everything again, and keeps the reader's place."""
-        self._draw_all()
+        """Keeps the reader's place, and wraps everything again where the width is another."""
+        if self._width != self.virtual_size.width:
+            self.rewrapped()
+            self._draw_all()
+        else:
+            self._draw()
+            self.refresh()
+
+    def rewrapped(self) -> None:
+        """Every line is about to hold another text."""
 
     # Reading
 

@@ -82,8 +82,9 @@ class SelectableLines(MessageLines):
         if self._selection is not None:
             self._locate_selection()
 
-    def on_resize(self) -> None:
-        """Lines that were wrapped anew do not hold the same text."""
+    def rewrapped(self) -> None:
+        """Lines that were wrapped anew do not hold what was selected."""
+        super().rewrapped()
         self.deselect()
 
     def painted(self, line: int) -> Sequence[Span]:

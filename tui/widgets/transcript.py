@@ -16,21 +16,24 @@ from backends.events import Citation
 from tui.markdown.parser import parser
 from tui.widgets.chat_palette import PALETTE_CSS, ChatPalette, component_class
 from tui.widgets.message_view import Ending, Kind, MessageView
-from tui.widgets.selectable_lines import SelectableLines
+from tui.widgets.searchable_lines import SearchableLines
 
 
-class Transcript(SelectableLines, can_focus=True):
+class Transcript(SearchableLines, can_focus=True):
     """Messages by key, in the order they were added. All texts may be untrusted."""
 
     ALLOW_SELECT = False
     COMPONENT_CLASSES: ClassVar[set[str]] = {component_class(role) for role in ChatPalette.roles()}
-    BINDINGS: ClassVar[list[BindingType]] = [
+    BINDINGS: ClassVar[list[BindingType]] = [  # letters come before the screen, which gives them to the composer
         Binding("home,ctrl+home", "scroll_home", "First", show=False),
         Binding("end,ctrl+end", "scroll_end", "Latest", show=False),
         Binding("left", "chip(-1)", "Previous source", show=False),
         Binding("right", "chip(1)", "Next source", show=False),
         Binding("enter", "open_chip", "Read source", show=False),
-        Binding("y", "copy_answer", "Copy answer", show=False),
+        Binding("y", "copy_answer", "Copy answer", show=False, priority=True),
+        Binding("slash", "screen.find", "Search", show=False, priority=True),
+        Binding("n", "search_step(1)", "Next match", show=False, priority=True),
+        Binding("N", "search_step(-1)", "Previous match", show=False, priority=True),
         Binding("escape", "deselect", "Select nothing", show=False),
     ]
     DEFAULT_CSS = (
@@ -224,3 +227,9 @@ class Transcript(SelectableLines, can_focus=True):
         if not self.has_selection:
             raise SkipAction
         self.deselect()
+
+    def action_search_step(self, by: int) -> None:
+        """Goes to the next match, or the one before; without a search the key is for something else."""
+        if not self.searching:
+            raise SkipAction
+        self.search_step(by)

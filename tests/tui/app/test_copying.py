@@ -48,3 +48,17 @@ async def test_ctrl_c_copies_a_selection_first_and_then_cancels(chat: Chat) -> N
         assert chat.app.chat.worker.turn is not None
         await pilot.press("ctrl+c")
         await chat.ended(pilot)
+
+
+async def test_y_copies_only_where_the_transcript_has_the_focus(chat: Chat) -> None:
+    chat.plays(*answer("**Yes.**"))
+    async with chat.app.run_test(size=SIZE) as pilot:
+        await chat.ask(pilot, "Can I pause?")
+        await chat.ended(pilot)
+        await pilot.press("y")
+        assert chat.composer.text == "y"
+        chat.transcript.focus()
+        await pilot.pause()
+        await pilot.press("y", "n")
+        await chat.until(pilot, lambda: chat.composer.text == "yn")
+        assert chat.app.clipboard == "**Yes.**"

@@ -154,9 +154,7 @@ async def test_blocks_of_code_are_copied_newest_first() -> None:
         for _ in range(4):
             assert transcript.copy_next("code")
             copied.append(app.clipboard)
-            assert [line.strip() for line in marked(transcript)] == [
-                line.strip() for line in app.clipboard.split("\n")
-            ]
+            assert [line.strip() for line in marked(transcript)] == [line.strip() for line in app.clipboard.split("\n")]
         assert copied == ["still open", "b\n\tc", "a = 1", "still open"]
 
 
