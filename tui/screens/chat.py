@@ -143,7 +143,7 @@ class ChatScreen(ReadingScreen):
 
     def _show_conversation(self) -> None:
         if self._transcript.searching:
-            self.action_close_search()
+            self.close_search()
         self._view.clear()
         for turn in self._conversation.turns:
             self._view.show(turn)

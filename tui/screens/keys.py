@@ -27,9 +27,9 @@ CHAT_KEYS = (
     Key("ctrl+r", "Ctrl+R", "retry", "answer the last question again; the old answer is kept in the history"),
     Key("ctrl+n", "Ctrl+N", "new_conversation", "new conversation"),
     Key("ctrl+f", "Ctrl+F", "find", "search the conversation; Enter or ↓: next, ↑: the one before, Esc: back"),
-    Key("f5", "F5", "copy('answer')", "copy the last answer as it was written, Markdown and all"),
-    Key("f6", "F6", "copy('code')", "copy the newest block of code; again: the one before it"),
-    Key("f7", "F7", "copy('message')", "copy the newest message; again: the one before it"),
+    Key("f5", "F5", "copy('answer')", "copy the last answer as it was written"),
+    Key("f6", "F6", "copy('code')", "copy the newest code block; again: the one before"),
+    Key("f7", "F7", "copy('message')", "copy the newest message; again: the one before"),
 )
 
 COPIES: tuple[tuple[str, Literal["answer", "code", "message"], str], ...] = (
@@ -42,10 +42,10 @@ OTHER_KEYS = (
     ("Enter", "send; twice while an answer runs: cancel it and send"),
     ("Shift+Enter  Ctrl+J", "a new line"),
     ("↑  ↓", "earlier questions, at the first and last line"),
-    ("/  n  N  y", "with the focus in the transcript (click it): search, next, the one before; copy"),
+    ("/  n  N  y", "after a click on the transcript: search, next, previous, copy"),
     ("Mouse", "drag selects text, a double click a word, a triple click a line"),
     ("Ctrl+C", "copy what is selected; else cancel the answer"),
-    ("Esc", "cancel the answer, always first; else close what is open"),
+    ("Esc", "cancel the answer, always first; else let go of a selection, close what is open"),
     ("Ctrl+P", "all commands by name"),
     ("Ctrl+Q", "quit"),
 )
@@ -56,7 +56,7 @@ def chat_bindings() -> list[BindingType]:
     table = [(key.keys, key.action) for key in CHAT_KEYS]
     table += [("ctrl+home", "scroll_transcript('home')"), ("ctrl+end", "scroll_transcript('end')")]
     bindings: list[BindingType] = [Binding(keys, action, show=False, priority=True) for keys, action in table]
-    return [*bindings, Binding("escape", "close_search", show=False)]
+    return [*bindings, Binding("escape", "let_go", show=False)]
 
 
 def all_keys() -> list[tuple[str, str]]:

@@ -64,10 +64,17 @@ class ReadingScreen(Screen[None]):
         else:
             await self.mount(SearchLine(self._transcript, self.focused), after=self._transcript)
 
-    def action_close_search(self) -> None:
-        """Esc, wherever the focus is."""
-        if not self._transcript.searching:
+    def action_let_go(self) -> None:
+        """Esc, wherever the focus is: of the selection, else of the search."""
+        if self._transcript.has_selection:
+            self._transcript.deselect()
+        elif self._transcript.searching:
+            self.close_search()
+        else:
             raise SkipAction
+
+    def close_search(self) -> None:
+        """Ends the search that is open."""
         from tui.widgets.search_line import SearchLine
 
         self.query_one(SearchLine).close()

@@ -27,7 +27,7 @@ class SearchLine(Horizontal):
         padding: 0 1;
         background: $surface;
         & > Static { width: auto; color: $foreground 60%; }
-        & > Input { width: 1fr; background: $surface; }
+        & > Input, & > Input:focus { width: 1fr; background: $surface; background-tint: transparent; }
         & > #search-count { padding-left: 2; }
     }
     """

@@ -123,7 +123,8 @@ class SelectableLines(MessageLines):
             return
         self._pointer = (event.x, event.y)
         self._select_to_pointer()
-        outside = not 0 <= event.y < self.size.height
+        top = 1 if self.region.y == 0 else 0  # there is nothing above the window's first row that the mouse could reach
+        outside = not top <= event.y < self.size.height
         if outside and self._scrolling is None:
             self._scrolling = self.set_interval(_SCROLL_SECONDS, self._scroll_to_pointer)
         elif not outside:
@@ -147,7 +148,7 @@ class SelectableLines(MessageLines):
     def _scroll_to_pointer(self) -> None:
         """Moves the text by more, the farther away the mouse is."""
         y = self._pointer[1]
-        beyond = y if y < 0 else y - self.size.height + 1
+        beyond = min(y, -1) if y <= 0 else y - self.size.height + 1
         self.scroll_relative(y=max(-5, min(5, beyond)), animate=False)
         self._select_to_pointer()
 

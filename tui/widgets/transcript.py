@@ -34,7 +34,6 @@ class Transcript(SearchableLines, can_focus=True):
         Binding("slash", "screen.find", "Search", show=False, priority=True),
         Binding("n", "search_step(1)", "Next match", show=False, priority=True),
         Binding("N", "search_step(-1)", "Previous match", show=False, priority=True),
-        Binding("escape", "deselect", "Select nothing", show=False),
     ]
     DEFAULT_CSS = (
         """
@@ -220,12 +219,6 @@ class Transcript(SearchableLines, can_focus=True):
         if not (text := self.selected_text):
             raise SkipAction
         self.app.copy_to_clipboard(text)
-        self.deselect()
-
-    def action_deselect(self) -> None:
-        """Selects nothing; without a selection the key is for something else."""
-        if not self.has_selection:
-            raise SkipAction
         self.deselect()
 
     def action_search_step(self, by: int) -> None:

@@ -49,6 +49,9 @@ async def test_slash_searches_where_the_transcript_has_the_focus(chat: Chat) -> 
         await pilot.pause()
         await pilot.press("/")
         await chat.until(pilot, lambda: isinstance(chat.app.focused, Input))
+        assert chat.transcript.copy_next("message")
+        await pilot.press("escape")  # of the selection first
+        assert not chat.transcript.has_selection
         await pilot.press("9")
         await chat.until(pilot, lambda: chat.transcript.found[1] == 6)
         chat.transcript.focus()
