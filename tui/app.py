@@ -22,6 +22,7 @@ from backends.config import Config, default_path
 from tui.connection import Connection
 from tui.history import History
 from tui.screens.chat import ChatScreen
+from tui.screens.keys import COPIES
 
 
 class LlmChat(App[None]):
@@ -85,13 +86,21 @@ class LlmChat(App[None]):
         if not self.chat.cancel_answer():
             self.notify("Ctrl+Q quits", timeout=2)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Textual's hook; the chat says what came of it."""
+        self._clipboard = text
+        if (driver := self._driver) is not None and self.chat.is_attached:
+            self.chat.copy(text, driver.write)
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette's commands."""
         chat = self.chat
         yield SystemCommand("New conversation", "Ctrl+N", chat.action_new_conversation)
         yield SystemCommand("Retry", "Answer the last question again (Ctrl+R)", chat.action_retry)
         yield SystemCommand("Continue", "Go on where the answer was cut (Ctrl+G)", chat.action_continue_answer)
-        yield SystemCommand("Copy answer", "Put the last answer on the clipboard (F5)", chat.action_copy_answer)
+        for key, what, about in COPIES:
+            yield SystemCommand(f"Copy {what}", f"{about} ({key})", partial(chat.action_copy, what))
+        yield SystemCommand("Search", "Find text in the conversation (Ctrl+F)", chat.action_find)
         yield SystemCommand("Sources", "Read the passages behind the answer (F3)", chat.action_sources)
         yield SystemCommand("Latency panel", "Full, one line, off (F2)", chat.action_cycle_panel)
         yield SystemCommand("Switch backend", "Choose from the configured backends (F4)", chat.action_backends)

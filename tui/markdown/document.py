@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from rich.segment import Segment
-from textual.strip import Strip
-
-from tui.markdown.flow import Line, width_of
+from tui.markdown.flow import Line
 from tui.markdown.mend import mend
 from tui.markdown.palette import Palette
 from tui.markdown.render import OpenFence, render
 from tui.markdown.sanitize import hold, scrub
 from tui.markdown.splitter import Splitter
 from tui.markdown.stack import Stack
+from tui.markdown.text_strip import TextStrip, to_strip
 
 Look = tuple[int, int, Palette]
 """Width, margin and palette of a drawing."""
@@ -45,7 +43,7 @@ class Document:
         self._look: Look | None = None
         self._blocks_drawn = 0
         self._fence: OpenFence | None = None
-        self._before: list[Strip] = []  # while blocks are drawn: the strips they replace, from line `_before_at` on
+        self._before: list[TextStrip] = []  # while blocks are drawn: the strips they replace, from line `_before_at` on
         self._before_at = 0
         self.append(text)
 
@@ -124,7 +122,7 @@ class Document:
         self._push(last, gap=len(self._stack) == self._blocks_drawn)
         return first
 
-    def __getitem__(self, line: int) -> Strip:
+    def __getitem__(self, line: int) -> TextStrip:
         return self._stack[line]
 
     def find(self, line: int) -> Place:
@@ -158,8 +156,3 @@ class Document:
             if old == strips[index]:  # the same strip keeps what Textual has cached in it
                 strips[index] = old
         self._stack.push(strips)
-
-
-def to_strip(line: Line, margin: int, palette: Palette) -> Strip:
-    """`line` behind `margin` blanks."""
-    return Strip([Segment(" " * margin, palette.text), *line] if margin else line, margin + width_of(line)).simplify()

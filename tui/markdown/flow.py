@@ -1,6 +1,7 @@
 """Styled text flowed into lines of a given width in terminal cells.
 
-A *run* is ``(text, style)``; a run's text may hold ``\\n``, which ends a line. A *line* is a list of rich Segments.
+A *run* is ``(text, style)``; a run's text may hold ``\\n``, which ends a line. A *line* is a list of rich Segments; one
+that goes on where the line above was broken begins with a seam (see `text_strip`).
 Cell widths are those of `rich.cells`, as in Textual, so wide, combining and joined characters agree everywhere.
 """
 
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.cells import cell_len, split_graphemes
 from rich.segment import Segment
 from rich.style import Style
+
+from tui.markdown.text_strip import BLANK_SEAM, CUT_SEAM, Border
 
 Run = tuple[str, Style]
 Line = list[Segment]
@@ -32,7 +35,8 @@ def wrap(runs: Sequence[Run], width: int) -> list[Line]:
     lines: list[Line] = []
     for paragraph in _paragraphs(runs):
         text = "".join(piece for piece, _ in paragraph)
-        lines.extend(_slices(paragraph, _spans(text, width)))
+        spans = _spans(text, width)
+        lines.extend(_seamed(_slices(paragraph, spans), spans))
     return lines
 
 
@@ -42,7 +46,8 @@ def fold(runs: Sequence[Run], width: int) -> list[Line]:
     lines: list[Line] = []
     for paragraph in _paragraphs(runs):
         text = "".join(piece for piece, _ in paragraph)
-        lines.extend(_slices(paragraph, _cuts(text, 0, len(text), width)))
+        spans = _cuts(text, 0, len(text), width)
+        lines.extend(_seamed(_slices(paragraph, spans), spans))
     return lines
 
 
@@ -54,7 +59,17 @@ def width_of(line: Iterable[Segment]) -> int:
 def pad(line: Line, width: int, style: Style) -> Line:
     """`line` filled up to `width` cells with blanks in `style`."""
     missing = width - width_of(line)
-    return [*line, Segment(" " * missing, style)] if missing > 0 else line
+    return [*line, Border(" " * missing, style)] if missing > 0 else line
+
+
+def _seamed(lines: Iterable[Line], spans: Sequence[tuple[int, int]]) -> Iterator[Line]:
+    """`lines`, the slices at `spans` of one text, each but the first with its seam."""
+    end = None
+    for line, span in zip(lines, spans, strict=True):
+        if end is not None:
+            line.insert(0, CUT_SEAM if span[0] == end else BLANK_SEAM)
+        end = span[1]
+        yield line
 
 
 def _paragraphs(runs: Sequence[Run]) -> Iterator[list[Run]]:

@@ -17,6 +17,7 @@ from tui.markdown.palette import Palette
 from tui.markdown.parser import MAX_NESTING, References, parse
 from tui.markdown.sanitize import sanitize
 from tui.markdown.table import Table, table_lines
+from tui.markdown.text_strip import Border, Ground, Opening
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -54,6 +55,7 @@ class OpenFence:
         self._read = 0
         self._indent = 0
         self._mark = ""
+        self._opened = False  # whether the block's first line is drawn for good
 
     def read(self, source: str) -> tuple[list[Line], list[Line]]:
         """The lines of what `source`, which only ever grows, has completed since the last call; and of the rest."""
@@ -65,12 +67,16 @@ class OpenFence:
             self._mark = mark[0]
             whole.extend(fence_label(fence_language(mark.lstrip("`~")), self._width, self._palette))
             self._read = self._start + len(opening) + 1
+            self._opened = bool(whole)
         body, newline, last = source[self._read :].rpartition("\n")
         if newline:
-            whole.extend(self._draw(body))
+            drawn = self._draw(body)
+            whole.extend(drawn if self._opened else opened(drawn))
             self._read += len(body) + 1
+            self._opened = True
         shown = last.strip(" \t" + self._mark)  # what may become the closing line is not drawn before it is known
-        return whole, self._draw(last) if shown else []
+        rest = self._draw(last) if shown else []
+        return whole, rest if self._opened else opened(rest)
 
     def _draw(self, code: str) -> list[Line]:
         code = sanitize(code)
@@ -87,13 +93,24 @@ def fence_language(info: str) -> str:
 
 def fence_label(language: str, width: int, palette: Palette) -> list[Line]:
     """The line that names the language, none without one."""
-    return fence_lines([(language, palette.fence_label)], width, palette)[:1] if language else []
+    if not language:
+        return []
+    margin = Opening(" ", palette.fence)
+    return [
+        pad([margin, *(Border(segment.text, segment.style) for segment in line)], width, palette.fence)
+        for line in fold([(language, palette.fence_label)], width - 2)[:1]
+    ]
 
 
 def fence_lines(runs: Sequence[Run], width: int, palette: Palette) -> list[Line]:
     """Code on its ground, one cell of it at either side."""
-    margin = Segment(" ", palette.fence)
+    margin = Ground(" ", palette.fence)
     return [pad([margin, *line], width, palette.fence) for line in fold(runs, width - 2)]
+
+
+def opened(lines: list[Line]) -> list[Line]:
+    """Lines of code that have no label above them, the first one marked as the block's beginning."""
+    return [[Opening(*lines[0][0]), *lines[0][1:]], *lines[1:]] if lines else []
 
 
 class _Renderer:
@@ -128,7 +145,7 @@ class _Renderer:
             case "table_open":
                 return self._table(inner, width)
             case "hr":
-                return [[Segment("─" * width, self.palette.rule)]]
+                return [[Border("─" * width, self.palette.rule)]]
         return self._inline(tokens, width, base)
 
     def _inline(self, tokens: Sequence[Token], width: int, base: Style) -> list[Line]:
@@ -144,13 +161,14 @@ class _Renderer:
         code = sanitize(token.content).removesuffix("\n")
         runs: list[Run] = code_runs(code, language, self.palette) if self.final else [(code, self.palette.fence)]
         label = fence_label(language, width, self.palette)
-        return [*label, *(fence_lines(runs, width, self.palette) if token.content or not label else [])]
+        lines = fence_lines(runs, width, self.palette) if token.content or not label else []
+        return [*label, *lines] if label else opened(lines)
 
     def _quote(self, inner: Sequence[Token], width: int, depth: int) -> list[Line]:
         palette = self.palette
         if width < _LEAST:
             return self.blocks(inner, width, palette.quote, depth)
-        bar = Segment("▎ ", palette.quote_bar)
+        bar = Border("▎ ", palette.quote_bar)
         return [[bar, *line] for line in self.blocks(inner, width - 2, palette.quote, depth)]
 
     def _list(self, opening: Token, inner: Sequence[Token], width: int, base: Style, depth: int) -> list[Line]:
@@ -178,8 +196,10 @@ class _Renderer:
         if not indent:
             return [*wrap([(marker.strip(), palette.bullet)], width), *content]
         first, *rest = content
-        blank = Segment(" " * indent, base)
-        return [[Segment(marker, palette.bullet), *first], *([blank, *line] if line else [] for line in rest)]
+        blank = Border(" " * indent, base)
+        bullet = marker.lstrip()
+        lead = Border(" " * (len(marker) - len(bullet)), palette.bullet)
+        return [[lead, Segment(bullet, palette.bullet), *first], *([blank, *line] if line else [] for line in rest)]
 
     def _table(self, inner: Sequence[Token], width: int) -> list[Line]:
         rows: list[list[list[Run]]] = []

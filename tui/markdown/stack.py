@@ -5,14 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from textual.strip import Strip
+from tui.markdown.text_strip import TextStrip
 
 
 class Stack:
     """Pieces of strips on top of each other; pieces are replaced from an index on, which costs only what follows."""
 
     def __init__(self) -> None:
-        self._pieces: list[Sequence[Strip]] = []
+        self._pieces: list[Sequence[TextStrip]] = []
         self._tops: list[int] = [0]
 
     def __len__(self) -> int:
@@ -32,7 +32,7 @@ class Stack:
         del self._pieces[index:]
         del self._tops[index + 1 :]
 
-    def push(self, piece: Sequence[Strip]) -> None:
+    def push(self, piece: Sequence[TextStrip]) -> None:
         """Adds a piece at the bottom."""
         self._pieces.append(piece)
         self._tops.append(self._tops[-1] + len(piece))
@@ -42,10 +42,10 @@ class Stack:
         index = bisect_right(self._tops, line) - 1
         return index, line - self._tops[index]
 
-    def __getitem__(self, line: int) -> Strip:
+    def __getitem__(self, line: int) -> TextStrip:
         index, row = self.find(line)
         return self._pieces[index][row]
 
-    def piece(self, index: int) -> Sequence[Strip]:
+    def piece(self, index: int) -> Sequence[TextStrip]:
         """The strips of piece `index`."""
         return self._pieces[index]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from rich.cells import cell_len
-from rich.segment import Segment
 
 from tui.markdown.flow import Line, Run, pad, width_of, wrap
 from tui.markdown.palette import Palette
+from tui.markdown.text_strip import Border
 
 _GAP = " │ "
 _NARROWEST = 6
@@ -36,11 +36,11 @@ def table_lines(table: Table, width: int, palette: Palette) -> list[Line]:
         return _records(table, width, palette)
     head, *body = table.rows
     lines = list(_row(head, widths, table.align, palette))
-    lines.append([Segment("─┼─".join("─" * cells for cells in widths), palette.rule)])
+    lines.append([Border("─┼─".join("─" * cells for cells in widths), palette.rule)])
     wrapped = any(cells < wanted for cells, wanted in zip(widths, natural, strict=True))
     for index, row in enumerate(body):
         if wrapped and index:
-            lines.append([Segment(" │ ".join(" " * cells for cells in widths), palette.rule)])
+            lines.append([Border(" │ ".join(" " * cells for cells in widths), palette.rule)])
         lines.extend(_row(row, widths, table.align, palette))
     return lines
 
@@ -66,13 +66,13 @@ def _shares(natural: Sequence[int], room: int) -> list[int] | None:
 
 
 def _row(cells: Sequence[list[Run]], widths: Sequence[int], align: Sequence[str], palette: Palette) -> Iterator[Line]:
-    columns = [wrap(runs, width) for runs, width in zip(cells, widths, strict=False)]
+    columns = [[_without_seams(line) for line in wrap(runs, width)] for runs, width in zip(cells, widths, strict=False)]
     columns += [[] for _ in widths[len(columns) :]]
     for pieces in zip_longest(*columns, fillvalue=()):
         line: Line = []
         for column, piece in enumerate(pieces):
             if column:
-                line.append(Segment(_GAP, palette.rule))
+                line.append(Border(_GAP, palette.rule))
             line.extend(_aligned(list(piece), widths[column], align[column], palette))
         yield line
 
@@ -81,8 +81,13 @@ def _aligned(line: Line, width: int, align: str, palette: Palette) -> Line:
     missing = width - width_of(line)
     before = {"right": missing, "center": missing // 2}.get(align, 0)
     if before > 0:
-        line = [Segment(" " * before, palette.text), *line]
+        line = [Border(" " * before, palette.text), *line]
     return pad(line, width, palette.text)
+
+
+def _without_seams(line: Line) -> Line:
+    """A cell's line is not the next one of the line that is drawn above it, which may be another cell's."""
+    return [segment for segment in line if segment.text]
 
 
 def _records(table: Table, width: int, palette: Palette) -> list[Line]:

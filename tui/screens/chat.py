@@ -7,13 +7,12 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
@@ -31,6 +30,7 @@ from tui.screens.chat_status import status_info
 from tui.screens.help import HelpScreen
 from tui.screens.keys import chat_bindings
 from tui.screens.layout import MINIMUM, Layout, PanelMode, SizeClass, lay_out, next_mode
+from tui.screens.reading import ReadingScreen
 from tui.screens.sources import SourcesScreen
 from tui.widgets.composer import Composer
 from tui.widgets.latency_panel import LatencyPanel
@@ -52,7 +52,7 @@ REMARK = 4.0
 """Seconds that a remark stays in the status line."""
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(ReadingScreen):
     """One conversation with one backend at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = chat_bindings()
@@ -66,7 +66,7 @@ class ChatScreen(Screen[None]):
         config_path: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__()
+        super().__init__(Transcript(fps=config.ui.fps, id="transcript"))
         self._config = config
         self._connection = connection
         self._history = history
@@ -80,7 +80,6 @@ class ChatScreen(Screen[None]):
         self._reported = ""  # the notice of the history that was shown
         self._warming: Timer | None = None
         self._insisted = False  # Enter was pressed while an answer ran: pressing it again cancels that answer
-        self._transcript = Transcript(fps=config.ui.fps, id="transcript")
         self._view = TranscriptView(self._transcript, self._budget, self._ended)
         self.worker = AnswerWorker(self._view, clock)
 
@@ -143,6 +142,8 @@ class ChatScreen(Screen[None]):
         self._update()
 
     def _show_conversation(self) -> None:
+        if self._transcript.searching:
+            self.close_search()
         self._view.clear()
         for turn in self._conversation.turns:
             self._view.show(turn)
@@ -365,20 +366,3 @@ class ChatScreen(Screen[None]):
         self._conversation = Conversation(self._history)
         self._show_conversation()
         self.query_one(Composer).focus()
-
-    def action_scroll_transcript(self, where: Literal["page_up", "page_down", "home", "end"]) -> None:
-        """PgUp, PgDn, Ctrl+Home, Ctrl+End: the composer keeps the focus."""
-        getattr(self._transcript, f"action_{where}" if "page" in where else f"action_scroll_{where}")()
-
-    @on(Transcript.Copied)
-    def _copied(self) -> None:
-        self._say("answer sent to the terminal's clipboard (OSC 52)")
-
-    def action_copy_answer(self) -> None:
-        """F5."""
-        answer = self._conversation.answer
-        if answer is None or not answer.content:
-            self._say("nothing to copy yet")
-            return
-        self.app.copy_to_clipboard(answer.content)
-        self._copied()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from textual.binding import Binding, BindingType
 
@@ -26,14 +26,26 @@ CHAT_KEYS = (
     Key("ctrl+g", "Ctrl+G", "continue_answer", "continue an answer that was cut"),
     Key("ctrl+r", "Ctrl+R", "retry", "answer the last question again; the old answer is kept in the history"),
     Key("ctrl+n", "Ctrl+N", "new_conversation", "new conversation"),
-    Key("f5", "F5", "copy_answer", "copy the last answer"),
+    Key("ctrl+f", "Ctrl+F", "find", "search the conversation; Enter or ↓: next, ↑: the one before, Esc: back"),
+    Key("f5", "F5", "copy('answer')", "copy the last answer as it was written"),
+    Key("f6", "F6", "copy('code')", "copy the newest code block; again: the one before"),
+    Key("f7", "F7", "copy('message')", "copy the newest message; again: the one before"),
+)
+
+COPIES: tuple[tuple[str, Literal["answer", "code", "message"], str], ...] = (
+    ("F5", "answer", "Put the last answer on the clipboard"),
+    ("F6", "code", "Put the newest block of code on the clipboard; again: the one before it"),
+    ("F7", "message", "Put the newest message on the clipboard; again: the one before it"),
 )
 
 OTHER_KEYS = (
     ("Enter", "send; twice while an answer runs: cancel it and send"),
     ("Shift+Enter  Ctrl+J", "a new line"),
     ("↑  ↓", "earlier questions, at the first and last line"),
-    ("Esc", "cancel the answer, always first; else close what is open"),
+    ("/  n  N  y", "after a click on the transcript: search, next, previous, copy"),
+    ("Mouse", "drag selects text, a double click a word, a triple click a line"),
+    ("Ctrl+C", "copy what is selected; else cancel the answer"),
+    ("Esc", "cancel the answer, always first; else let go of a selection, close what is open"),
     ("Ctrl+P", "all commands by name"),
     ("Ctrl+Q", "quit"),
 )
@@ -43,7 +55,8 @@ def chat_bindings() -> list[BindingType]:
     """The bindings of the chat screen: before the composer's own, since that nearly always has the focus."""
     table = [(key.keys, key.action) for key in CHAT_KEYS]
     table += [("ctrl+home", "scroll_transcript('home')"), ("ctrl+end", "scroll_transcript('end')")]
-    return [Binding(keys, action, show=False, priority=True) for keys, action in table]
+    bindings: list[BindingType] = [Binding(keys, action, show=False, priority=True) for keys, action in table]
+    return [*bindings, Binding("escape", "let_go", show=False)]
 
 
 def all_keys() -> list[tuple[str, str]]:

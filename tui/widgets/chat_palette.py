@@ -36,6 +36,9 @@ class ChatPalette(Palette):
     chip_selected: Style
     cursor: Style
     marker: Style
+    selection: Style
+    match: Style
+    match_chosen: Style
 
 
 PALETTE_CSS = """
@@ -75,6 +78,9 @@ Transcript .transcript--chip { color: $text-accent; }
 Transcript .transcript--chip-selected { color: $text-accent; text-style: reverse; }
 Transcript .transcript--cursor { color: $primary; }
 Transcript .transcript--marker { color: $background; background: $primary; text-style: bold; }
+Transcript .transcript--selection { background: $primary 40%; }
+Transcript .transcript--match { background: $warning 30%; }
+Transcript .transcript--match-chosen { color: $background; background: $warning; }
 """
 
 

@@ -29,6 +29,8 @@ class MessageStack:
         self._by_key: dict[str, MessageView] = {}
         self._tops: list[int] = [0]
         self._changed: set[str] = set()
+        self.watch: Callable[[MessageView, int], None] | None = None
+        """Is told of every message that was drawn, and its first row that may differ."""
         self._damage: int | None = None  # the first line that something was taken away from
 
     def __getitem__(self, key: str) -> MessageView:
@@ -104,7 +106,10 @@ class MessageStack:
         changed = [index for index, view in enumerate(self._views) if view.key in self._changed]
         for index in sorted(changed, key=lambda index: abs(index - focus)):
             view = self._views[index]
-            first_line = min(first_line, self._tops[index] + view.draw(width, palette))
+            row = view.draw(width, palette)
+            first_line = min(first_line, self._tops[index] + row)
+            if self.watch is not None:
+                self.watch(view, row)
             first_view = min(first_view, index)
             self._changed.discard(view.key)
             if enough():
@@ -138,7 +143,11 @@ class MessageStack:
         if spot.key not in self._by_key:
             return None
         view = self._by_key[spot.key]
-        return self._tops[self._views.index(view)] + view.row_of(spot.place)
+        return self.top(view) + view.row_of(spot.place)
+
+    def top(self, view: MessageView) -> int:
+        """The first line of a message."""
+        return self._tops[self._views.index(view)]
 
     def _harm(self, line: int) -> None:
         self._damage = line if self._damage is None else min(line, self._damage)

@@ -12,11 +12,12 @@ from rich.style import Style
 from textual.strip import Strip
 
 from backends.events import Citation
-from tui.markdown.document import Document, Place, to_strip
+from tui.markdown.document import Document, Place
 from tui.markdown.flow import Line, Run, pad, width_of, wrap
 from tui.markdown.inline import cited
 from tui.markdown.palette import Palette
 from tui.markdown.sanitize import hold, sanitize, scrub
+from tui.markdown.text_strip import EMPTY, Border, TextStrip, to_strip
 from tui.widgets.chat_palette import ChatPalette
 
 Kind = Literal["user", "assistant", "error", "notice"]
@@ -68,13 +69,13 @@ class MessageView:
     )
     _floor: int = 0
     _reasoning_drawing: tuple[int, bool, bool, int, ChatPalette] | None = None
-    _reasoning_strips: list[Strip] = field(default_factory=list)
+    _reasoning_strips: list[TextStrip] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _held: str = ""
     _plain: list[str] = field(default_factory=list)
-    _head: list[Strip] = field(default_factory=list)
-    _middle: list[Strip] = field(default_factory=list)
-    _tail: list[Strip] = field(default_factory=list)
+    _head: list[TextStrip] = field(default_factory=list)
+    _middle: list[TextStrip] = field(default_factory=list)
+    _tail: list[TextStrip] = field(default_factory=list)
     _drawn: tuple[int, ChatPalette] | None = None
     _stale: bool = True
     _cursor: int | None = None  # the line that the cursor was drawn on
@@ -100,8 +101,7 @@ class MessageView:
     @property
     def height(self) -> int:
         """Lines as last drawn, the blank one above included."""
-        body = self.body.height if self.kind == "assistant" else len(self._middle)
-        return len(self._head) + body + len(self._tail)
+        return len(self._head) + self._body_height + len(self._tail)
 
     def append(self, text: str) -> None:
         """Adds text at the end; a finished message goes on."""
@@ -163,16 +163,28 @@ class MessageView:
 
     def line(self, row: int) -> Strip:
         """The strip of line `row`."""
+        strip = self.text_line(row)
+        if self.streaming and row in self.body_rows[-1:] and self._drawn is not None:
+            return _with_cursor(strip, self._drawn[1].cursor)
+        return strip
+
+    def text_line(self, row: int) -> TextStrip:
+        """Line `row` without the cursor."""
         if row < len(self._head):
             return self._head[row]
         row -= len(self._head)
-        body = self.body.height if self.kind == "assistant" else len(self._middle)
-        if row < body:
-            strip = self.body[row] if self.kind == "assistant" else self._middle[row]
-            if self.streaming and row == body - 1 and self._drawn is not None:
-                return _with_cursor(strip, self._drawn[1].cursor)
-            return strip
-        return self._tail[row - body]
+        if row < self._body_height:
+            return self.body[row] if self.kind == "assistant" else self._middle[row]
+        return self._tail[row - self._body_height]
+
+    @property
+    def body_rows(self) -> range:
+        """The rows that show the text."""
+        return range(len(self._head), len(self._head) + self._body_height)
+
+    @property
+    def _body_height(self) -> int:
+        return self.body.height if self.kind == "assistant" else len(self._middle)
 
     def place(self, row: int) -> Place | Edge:
         """What stands at `row`, for `row_of` to find again after a change of width or of what is above it."""
@@ -190,23 +202,23 @@ class MessageView:
         start = len(self._head) + self.body.height if place.tail else 0
         return min(start + place.row, max(0, self.height - 1))
 
-    def _draw_head(self, column: int, palette: ChatPalette) -> list[Strip]:
-        head = [] if self.first else [Strip([], 0)]
+    def _draw_head(self, column: int, palette: ChatPalette) -> list[TextStrip]:
+        head = [] if self.first else [EMPTY]
         if self.kind == "assistant" and self.title:
             head.append(_strips([(sanitize(self.title), palette.title)], column, palette)[0])
         if self._reasoning:
             head.extend(self._draw_reasoning(column, palette))
         return head
 
-    def _draw_reasoning(self, column: int, palette: ChatPalette) -> list[Strip]:
+    def _draw_reasoning(self, column: int, palette: ChatPalette) -> list[TextStrip]:
         answering = bool(self.body.height) or not self.streaming
         drawing = (len(self._reasoning), answering, self.reasoning_open, column, palette)
         if drawing != self._reasoning_drawing:
             self._reasoning_drawing = drawing
             self._reasoning_strips = self._wrap_reasoning(answering, column, palette)
-        return [*self._reasoning_strips, Strip([], 0)] if self.body.height else self._reasoning_strips
+        return [*self._reasoning_strips, EMPTY] if self.body.height else self._reasoning_strips
 
-    def _wrap_reasoning(self, answering: bool, column: int, palette: ChatPalette) -> list[Strip]:
+    def _wrap_reasoning(self, answering: bool, column: int, palette: ChatPalette) -> list[TextStrip]:
         text = self.reasoning.replace("\t", "    ").strip()
         toggle = Style.from_meta({"reasoning": self.key})
         sign = "▾" if self.reasoning_open or not answering else "▸"
@@ -214,7 +226,7 @@ class MessageView:
         label = f"{sign} Thought, {words}" if answering else f"{sign} Thinking, {words}"
         strips = _strips([(label, palette.reasoning + toggle)], column, palette)
         if self.reasoning_open or not answering:
-            bar = Segment("│ ", palette.rule)
+            bar = Border("│ ", palette.rule)
             if not self.reasoning_open:  # only the end is shown: wrap no more than that
                 text = text[-2 * _REASONING_ROWS * column :]
             lines = wrap([(text, palette.reasoning)], column - 2)
@@ -222,19 +234,21 @@ class MessageView:
             strips.extend(to_strip([bar, *line], MARGIN, palette) for line in shown)
         return strips
 
-    def _draw_plain(self, width: int, column: int, palette: ChatPalette) -> list[Strip]:
+    def _draw_plain(self, width: int, column: int, palette: ChatPalette) -> list[TextStrip]:
         text = sanitize("".join(self._plain)).strip("\n")
         if self.kind == "notice":
             return _strips([(text, palette.notice)], column, palette)
         if self.kind == "error":
             runs: list[Run] = [(sanitize(self.title or "Error") + "\n", palette.error_title), (text, palette.error)]
-            return [Strip([Segment("▌ ", palette.error_bar), *line]) for line in wrap(runs, column)]
-        bar = Segment("▌ ", palette.user_bar)
+            bar = Border("▌ ", palette.error_bar)
+            return [to_strip([bar, *line], 0, palette) for line in wrap(runs, column)]
+        bar = Border("▌ ", palette.user_bar)
         inner = min(width, MARGIN + READING_WIDTH + 1)
-        return [Strip(pad([bar, *line], inner, palette.user)) for line in wrap([(text, palette.user)], column)]
+        lines = wrap([(text, palette.user)], column)
+        return [to_strip(pad([bar, *line], inner, palette.user), 0, palette) for line in lines]
 
-    def _draw_tail(self, column: int, palette: ChatPalette) -> list[Strip]:
-        tail: list[Strip] = []
+    def _draw_tail(self, column: int, palette: ChatPalette) -> list[TextStrip]:
+        tail: list[TextStrip] = []
         if self.waiting is not None:
             tail.extend(self._draw_waiting(column, palette))
         if self.ending in _ENDINGS:
@@ -244,12 +258,12 @@ class MessageView:
         if self.note:
             tail.extend(_strips([(sanitize(self.note), palette.note)], column, palette))
         if tail and self._has_text:
-            tail.insert(0, Strip([], 0))
+            tail.insert(0, EMPTY)
         if self.streaming:  # the answer begins where the skeleton was: nothing above it moves
-            tail.extend([Strip([], 0)] * (self._floor - self.body.height - len(tail)))
+            tail.extend([EMPTY] * (self._floor - self.body.height - len(tail)))
         return tail
 
-    def _draw_waiting(self, column: int, palette: ChatPalette) -> list[Strip]:
+    def _draw_waiting(self, column: int, palette: ChatPalette) -> list[TextStrip]:
         at = self.tick % 4
         dots = "".join("●" if index == at else "·" for index in range(3))
         runs = [(dots + "  ", palette.cursor), (sanitize(self.waiting or ""), palette.waiting)]
@@ -258,11 +272,11 @@ class MessageView:
             lit = self.tick % (len(_SKELETON) + 2)
             for index, share in enumerate(_SKELETON):
                 style = palette.skeleton_lit if index == lit else palette.skeleton
-                strips.append(to_strip([Segment("━" * int(column * share), style)], MARGIN, palette))
+                strips.append(to_strip([Border("━" * int(column * share), style)], MARGIN, palette))
         self._floor = max(self._floor, len(strips))
         return strips
 
-    def _draw_chips(self, column: int, palette: ChatPalette) -> list[Strip]:
+    def _draw_chips(self, column: int, palette: ChatPalette) -> list[TextStrip]:
         lines: list[Line] = [[Segment("Sources  ", palette.note)]]
         for index, citation in enumerate(self.citations):
             mark = sanitize(citation.id)
@@ -275,7 +289,7 @@ class MessageView:
         return [to_strip(line, MARGIN, palette) for line in lines]
 
 
-def _strips(runs: Sequence[Run], column: int, palette: Palette) -> list[Strip]:
+def _strips(runs: Sequence[Run], column: int, palette: Palette) -> list[TextStrip]:
     return [to_strip(line, MARGIN, palette) for line in wrap(runs, column)]
 
 

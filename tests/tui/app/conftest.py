@@ -120,3 +120,10 @@ def history() -> Iterator[History]:
 @pytest.fixture
 def chat(history: History) -> Chat:
     return Chat(history)
+
+
+@pytest.fixture(autouse=True)
+def no_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may put anything on the clipboard of the person who runs it."""
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setenv("SSH_TTY", "/dev/pts/0")

@@ -392,11 +392,13 @@ async def test_the_palette_has_the_commands(chat: Chat) -> None:
     async with chat.app.run_test(size=SIZE) as pilot:
         await pilot.press("ctrl+p")
         assert isinstance(chat.app.screen, CommandPalette)
+        await pilot.press(*"backend box")
         await chat.until(pilot, lambda: "Use backend box" in chat.screen_text)
         await pilot.press("escape")
         assert chat.app.screen is chat.app.chat
     titles = {command.title for command in chat.app.get_system_commands(chat.app.chat)}
-    assert {"New conversation", "Retry", "Continue", "Copy answer", "Switch backend", "Theme"} <= titles
+    assert {"New conversation", "Retry", "Continue", "Search", "Switch backend", "Theme"} <= titles
+    assert {"Copy answer", "Copy code", "Copy message"} <= titles
 
 
 @pytest.mark.parametrize("width", [60, 120])

@@ -1,0 +1,210 @@
+"""Messages whose text can be selected: with the mouse, by word, by line, or as a whole message or block of code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual import events
+from textual.timer import Timer
+
+from tui.markdown.text_strip import indices
+from tui.widgets.message_lines import MessageLines
+from tui.widgets.message_stack import Spot
+from tui.widgets.message_view import MessageView
+from tui.widgets.paint import Span
+from tui.widgets.selection import (
+    Cell,
+    Extent,
+    Piece,
+    Selection,
+    body,
+    cell_at,
+    code_blocks,
+    extent,
+    line_at,
+    rows_of,
+    selection_of,
+    text_of,
+    word_at,
+)
+
+_SCROLL_SECONDS = 0.05
+"""How often the text moves while the mouse is held beyond its edge."""
+
+Whole = Literal["code", "message"]
+
+
+class SelectableLines(MessageLines):
+    """A `MessageStack` with at most one selection, which stays on its text whatever comes in around it."""
+
+    def __init__(self, *, fps: float = 25.0, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(fps=fps, id=id, classes=classes)
+        self._selection: Selection | None = None
+        self._extent: Extent | None = None  # where it stands now
+        self._pressed: Cell | None = None  # where the mouse button went down, until it comes up
+        self._pointer = (0, 0)
+        self._scrolling: Timer | None = None
+        self._walked: tuple[Whole, str, int] | None = None  # the whole that was copied last: its message, its number
+
+    # The selection
+
+    @property
+    def selected_text(self) -> str:
+        """The text of the selection, "" without one."""
+        return "" if self._extent is None else text_of(self._messages, self._extent)
+
+    @property
+    def has_selection(self) -> bool:
+        """Whether anything is selected."""
+        return self._extent is not None
+
+    def deselect(self) -> None:
+        """Selects nothing."""
+        self._walked = None
+        self._set_selection(None)
+
+    def _set_selection(self, selection: Selection | None) -> None:
+        if selection != self._selection:
+            self._selection = selection
+            self._locate_selection()
+            self.refresh()
+
+    def _locate_selection(self) -> None:
+        self._extent = None if self._selection is None else extent(self._messages, self._selection)
+        if self._extent is None:
+            self._selection = None
+
+    def _settle(self, first_line: int, spot: Spot | None) -> None:
+        super()._settle(first_line, spot)
+        if self._selection is not None:
+            self._locate_selection()
+
+    def rewrapped(self) -> None:
+        """Lines that were wrapped anew do not hold what was selected."""
+        super().rewrapped()
+        self.deselect()
+
+    def painted(self, line: int) -> Sequence[Span]:
+        """Adds the selection."""
+        spans = super().painted(line)
+        if self._extent is None or (cells := self._extent.on(line)) is None:
+            return spans
+        found = self._messages.find(line)
+        if found is None:
+            return spans
+        strip = found[0].text_line(found[1])
+        start, end = max(cells[0], strip.start), strip.end if cells[1] is None else min(cells[1], strip.end)
+        text = strip.text
+        if not text.isascii():  # half a wide character cannot be marked
+            first, after = indices(text, start, end)
+            start, end = cell_len(text[:first]), cell_len(text[:after])
+        return [*spans, (start, end, Style(bgcolor=self._theme.selection.bgcolor))]
+
+    # The mouse
+
+    @property
+    def held(self) -> bool:
+        """The text under a drag stays."""
+        return super().held or (self._pressed is not None and self._extent is not None)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """A new selection may begin here; the old one ends."""
+        if event.button == 1:
+            self.deselect()
+            self._pressed = cell_at(self._messages, self.scroll_offset.y + event.y, event.x)
+            self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """With the button down: selects up to here; beyond the edge the text scrolls."""
+        if self._pressed is None:
+            return
+        self._pointer = (event.x, event.y)
+        self._select_to_pointer()
+        top = 1 if self.region.y == 0 else 0  # there is nothing above the window's first row that the mouse could reach
+        outside = not top <= event.y < self.size.height
+        if outside and self._scrolling is None:
+            self._scrolling = self.set_interval(_SCROLL_SECONDS, self._scroll_to_pointer)
+        elif not outside:
+            self._stop_scrolling()
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        """The selection is complete."""
+        if self._pressed is not None:
+            self._pressed = None
+            self._stop_scrolling()
+            self.release_mouse()
+
+    def _select_to_pointer(self) -> None:
+        x, y = self._pointer
+        line = self.scroll_offset.y + min(max(0, y), self.size.height - 1)
+        head = cell_at(self._messages, line, 0 if y < 0 else x)
+        if self._pressed is None or head is None or (head == self._pressed and self._selection is None):
+            return
+        self._set_selection(Selection(self._pressed, head))
+
+    def _scroll_to_pointer(self) -> None:
+        """Moves the text by more, the farther away the mouse is."""
+        y = self._pointer[1]
+        beyond = min(y, -1) if y <= 0 else y - self.size.height + 1
+        self.scroll_relative(y=max(-5, min(5, beyond)), animate=False)
+        self._select_to_pointer()
+
+    def _stop_scrolling(self) -> None:
+        if self._scrolling is not None:
+            self._scrolling.stop()
+            self._scrolling = None
+
+    def select_by_click(self, event: events.Click) -> bool:
+        """A double click takes a word, a triple one a line; whether the click was one of them, or ended a drag."""
+        line = self.scroll_offset.y + event.y
+        if event.chain > 1:
+            found = word_at(self._messages, line, event.x) if event.chain == 2 else line_at(self._messages, line)
+            self._set_selection(None if found is None else selection_of(self._messages, found))
+            return True
+        return self.has_selection
+
+    # Whole messages and blocks of code
+
+    def copy_next(self, what: Whole) -> bool:
+        """Copies the newest message or block of code, the one before it when called again; False when there is none.
+
+        What was copied is selected and brought into view.
+        """
+        wholes = self._wholes(what)
+        if not wholes:
+            return False
+        at = 0
+        if self._walked is not None and self._walked[0] == what and self.has_selection:
+            known = [(view.key, number) for view, number, _ in wholes]
+            at = (known.index(self._walked[1:]) + 1) % len(wholes) if self._walked[1:] in known else 0
+        view, number, piece = wholes[at]
+        shown = rows_of(self._messages, view, piece.first, piece.last)
+        self._set_selection(selection_of(self._messages, shown))
+        self._walked = (what, view.key, number)
+        self.reveal(shown.first, shown.last)
+        self.app.copy_to_clipboard(piece.source)
+        return True
+
+    def _wholes(self, what: Whole) -> list[tuple[MessageView, int, Piece]]:
+        """Newest first."""
+        found: list[tuple[MessageView, int, Piece]] = []
+        pieces: Callable[[MessageView], list[Piece]] = code_blocks if what == "code" else _message
+        for view in reversed(self._messages):
+            found.extend((view, number, piece) for number, piece in reversed(list(enumerate(pieces(view)))))
+        return found
+
+    def reveal(self, first: int, last: int) -> None:
+        """Scrolls as little as shows the lines `first` to `last`, or as many of them as there is room for."""
+        top, rows = self.scroll_offset.y, max(1, self.size.height - 1)  # the last row may be the marker
+        if top <= first and last < top + rows:
+            return
+        above = first - 2 if first < top else last - rows + 2
+        self.scroll_to(y=max(0, min(above, first)), animate=False)
+
+
+def _message(view: MessageView) -> list[Piece]:
+    whole = body(view) if view.kind in ("user", "assistant") else None
+    return [] if whole is None else [whole]
