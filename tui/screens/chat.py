@@ -26,12 +26,9 @@ from tui.connection import Connection
 from tui.conversation import Conversation, Turn
 from tui.history import History
 from tui.screens.answer_view import TranscriptView
-from tui.screens.backends import BackendsScreen
 from tui.screens.chat_status import status_info
-from tui.screens.help import HelpScreen
 from tui.screens.keys import chat_bindings
 from tui.screens.layout import MINIMUM, Layout, PanelMode, SizeClass, lay_out, next_mode
-from tui.screens.sources import SourcesScreen
 from tui.widgets.composer import Composer
 from tui.widgets.latency_panel import LatencyPanel
 from tui.widgets.plain import plain
@@ -87,15 +84,17 @@ class ChatScreen(Screen[None]):
     # -- what is on the screen ---------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        """Textual's hook."""
+        """Textual's hook. Laid out before anything is mounted: doing it later costs a second styling of everything."""
         name = self._connection.name
+        layout = self._layout = lay_out(*self.app.size, self._mode)
+        self.add_class(layout.size_class)
         with Horizontal(id="body"):
             with Vertical(id="main"):
                 yield Welcome(name, self._table(), self._config_path, id="welcome")
                 yield self._transcript
-                yield LatencyPanel(self._budget, id="strip")
+                yield _shaped(LatencyPanel(self._budget, id="strip"), layout)
                 yield Composer(id="composer")
-            yield LatencyPanel(self._budget, id="panel")
+            yield _shaped(LatencyPanel(self._budget, id="panel"), layout)
         yield StatusLine(StatusInfo(name, state="opening", tone="busy"), id="status")
         yield Static(f"llmchat needs a larger window:\nat least {MINIMUM[0]} x {MINIMUM[1]}", id="too-small")
 
@@ -134,10 +133,8 @@ class ChatScreen(Screen[None]):
         if layout == self._layout:  # setting a class costs a restyling of everything
             return
         self._layout = layout
-        for id, shape in (("panel", layout.side), ("strip", layout.strip)):
-            panel = self.query_one(f"#{id}", LatencyPanel)
-            panel.shape, panel.display = shape, shape != "off"
-        self.query_one("#panel").styles.width = layout.side_width
+        for panel in self.query(LatencyPanel):
+            _shaped(panel, layout)
         for size_class in get_args(SizeClass):
             self.set_class(size_class == layout.size_class, size_class)
         self._update()
@@ -292,6 +289,8 @@ class ChatScreen(Screen[None]):
 
     def action_help(self) -> None:
         """F1."""
+        from tui.screens.help import HelpScreen  # the sheets are imported when one opens: not needed for the prompt
+
         self.app.push_screen(HelpScreen(self._config_path, log_file.path(), self._history.path))
 
     def action_cycle_panel(self) -> None:
@@ -318,6 +317,8 @@ class ChatScreen(Screen[None]):
         found = next((asked.sources for asked in self._conversation.turns if asked.id == turn.parent), ())
         if not turn.citations and not found:
             return False
+        from tui.screens.sources import SourcesScreen
+
         self.app.push_screen(SourcesScreen(turn.citations, found, selected))
         return True
 
@@ -332,6 +333,7 @@ class ChatScreen(Screen[None]):
         """F4."""
         if self._busy():
             return
+        from tui.screens.backends import BackendsScreen
 
         def chosen(name: str | None) -> None:
             if name is not None:
@@ -382,3 +384,13 @@ class ChatScreen(Screen[None]):
             return
         self.app.copy_to_clipboard(answer.content)
         self._copied()
+
+
+def _shaped(panel: LatencyPanel, layout: Layout) -> LatencyPanel:
+    """`panel`, as `layout` wants it."""
+    beside = panel.id == "panel"
+    panel.shape = layout.side if beside else layout.strip
+    panel.display = panel.shape != "off"
+    if beside:
+        panel.styles.width = layout.side_width
+    return panel
