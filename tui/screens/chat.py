@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +72,7 @@ class ChatScreen(Screen[None]):
         self._budget = config.budget("chat")
         self._mode: PanelMode = config.ui.panel
         self._open = False  # between mount and unmount
+        self._resumed = False  # whether it was on top before
         self._layout: Layout | None = None
         self._remark = ""
         self._reported = ""  # the notice of the history that was shown
@@ -109,6 +110,11 @@ class ChatScreen(Screen[None]):
         composer.focus()
         self._report_history()
         self.call_after_refresh(self._prepare)
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Textual's hook. What has only now been mounted is styled already; later, the theme may have changed."""
+        event.refresh_styles = self._resumed
+        self._resumed = True
 
     def on_unmount(self) -> None:
         """Textual's hook. What streams is saved as cancelled."""
@@ -257,7 +263,7 @@ class ChatScreen(Screen[None]):
     async def _answer(self, entered: float) -> None:
         """Have the newest question answered."""
         turn = self._conversation.begin_answer(self._connection.name)
-        await self._stream(turn, ChatRequest(self._conversation.messages(), key=secrets.token_hex(16)), entered)
+        await self._stream(turn, ChatRequest(self._conversation.messages(), key=os.urandom(16).hex()), entered)
 
     async def _stream(self, turn: Turn, request: ChatRequest, entered: float) -> None:
         self._insisted, self._remark = False, ""
@@ -347,7 +353,7 @@ class ChatScreen(Screen[None]):
         if answer is None or not self._conversation.can_continue:
             self._say("nothing to continue: the last answer is complete")
             return
-        request = ChatRequest(self._conversation.messages(), continue_from=answer.content, key=secrets.token_hex(16))
+        request = ChatRequest(self._conversation.messages(), continue_from=answer.content, key=os.urandom(16).hex())
         await self._stream(answer, request, self.worker.clock())
 
     async def action_retry(self) -> None:
