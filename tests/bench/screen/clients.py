@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
+OURS = "llmchat, "
+PLAIN_KEYBOARD = ", plain keyboard"
 MINIMAL = "textual-minimal"
 LLM = "llm"
 LLM_VARIABLE = "BENCH_LLM"
@@ -35,7 +37,7 @@ class Client:
 def ours(panel: str) -> Client:
     """llmchat as it stands in this checkout."""
     command = (sys.executable, "-m", "tui", "--config", "{home}/config.toml", "--url", "{url}", "--model", "race-model")
-    name = f"llmchat, panel {'off' if panel == 'off' else 'on'}"
+    name = f"{OURS}panel {'off' if panel == 'off' else 'on'}"
     files = {"config.toml": f'[ui]\npanel = "{panel}"\n'}
     return Client(name, command, "Ask anything", files=files)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.bench.screen import measures
-from tests.bench.screen.clients import LLM, Client
+from tests.bench.screen.clients import LLM, PLAIN_KEYBOARD, Client
 from tests.bench.screen.measures import Result
 from tests.bench.screen.stage import NotReady
 
@@ -42,7 +42,7 @@ class Plan:
     cancels: int = 20
 
 
-QUICK = Plan(cells=(Cell(1000, 500), Cell(2000, 2000)), starts=3, keys=10, cancels=3)
+QUICK = Plan(cells=(Cell(500, 500), Cell(2000, 2000)), starts=2, keys=8, cancels=2)
 
 
 class Row(NamedTuple):
@@ -94,6 +94,6 @@ def _keys(plan: Plan, clients: Sequence[Client]) -> Iterator[Step]:
     apps = [client for client in clients if client.name != LLM]
     for client in apps:
         yield "echo", None, client, partial(measures.echo, client, plan.keys)
-    plain = [replace(client, name=f"{client.name}, plain keyboard", kitty=False) for client in apps[:1]]
+    plain = [replace(client, name=client.name + PLAIN_KEYBOARD, kitty=False) for client in apps[:1]]
     for client in (*apps, *plain):
         yield "cancel", None, client, partial(measures.cancel, client, plan.cancels)

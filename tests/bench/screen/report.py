@@ -6,12 +6,15 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tests.bench.screen.clients import LLM, MINIMAL
+from tests.bench.screen.clients import LLM, MINIMAL, OURS, PLAIN_KEYBOARD
 from tests.bench.screen.plan import Cell, Row
 
 
 class Figure(NamedTuple):
-    """One line of the table: `key` of the results of `what`, shown with `digits` decimals."""
+    """One line of the table: `key` of the results of `what`, shown with `digits` decimals.
+
+    Words in parentheses are about the run and not about a client.
+    """
 
     what: str
     key: str
@@ -31,6 +34,7 @@ FIGURES = (
     Figure("stream", "peak_megabytes", "peak memory, MB"),
     Figure("stream", "enter_to_request_ms", "Enter to request, ms", 1),
     Figure("stream", "server_slip_ms", "(the server's own delay, ms)"),
+    Figure("stream", "load", "(load of the machine)", 1),
     Figure("echo", "p50_ms", "key echo p50 at 2,000 tokens/s, ms"),
     Figure("echo", "p95_ms", "key echo p95, ms"),
     Figure("cancel", "p50_ms", "Esc to the server p50 at 2,000 tokens/s, ms"),
@@ -39,15 +43,17 @@ FIGURES = (
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown: a line per figure and cell, a column per client, then the first client's ratios to the baselines."""
+    """Markdown: a line per figure and cell, a column per client, then our ratios to the baselines."""
     names = list(dict.fromkeys(row.client for row in rows))
-    ratios = [(ours, other) for other in (MINIMAL, LLM) if other in names for ours in names[:2]]
-    heads = ["", *names, *(f"{ours.removeprefix('llmchat, ')} / {other}" for ours, other in ratios)]
+    ours = [name for name in names if name.startswith(OURS) and not name.endswith(PLAIN_KEYBOARD)]
+    ratios = [(mine, other) for other in (MINIMAL, LLM) if other in names for mine in ours]
+    heads = ["", *names, *(f"{mine.removeprefix(OURS)} / {other}" for mine, other in ratios)]
     lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     for figure, cell in _lines(rows):
         medians = {name: _median(rows, figure, cell, name) for name in names}
         cells = [_shown(medians[name], figure.digits) for name in names]
-        cells += [_ratio(medians[ours], medians[other]) for ours, other in ratios]
+        for mine, other in ratios:
+            cells.append("" if figure.words.startswith("(") else _ratio(medians[mine], medians[other]))
         words = figure.words + (f"; {cell.words}" if cell else "")
         lines.append("| " + " | ".join([words, *cells]) + " |")
     return "\n".join(lines)
