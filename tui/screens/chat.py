@@ -271,9 +271,9 @@ class ChatScreen(Screen[None]):
         run = self.worker.begin(turn, self._conversation, entered)
         self._read(run, request)
         self._ticker.resume()
-        self._update()
         for _ in range(HEAD_START):
             await asyncio.sleep(0)
+        self._update()
 
     @work(group="answer")
     async def _read(self, run: Run, request: ChatRequest) -> None:
