@@ -2,7 +2,7 @@
 
 A server of its own streams the same scripted Markdown to each client on a fixed schedule, on a pseudo-terminal of
 120 x 40 that answers as a modern one does. The lag is from "the server wrote this marker" to "the marker was read from
-the terminal". Only ratios within one run mean anything. Linux only; about 20 minutes, with --quick less than 2.
+the terminal". Only ratios within one run mean anything. Linux only; about 20 minutes, with --quick about 2.
 
 `llm` takes part where it is found on the PATH, or where $BENCH_LLM says:
 
@@ -59,7 +59,7 @@ def _arguments() -> argparse.Namespace:
         prog="bench-screen", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     known = ",".join(f"{cell.tokens}x{cell.rate}" for cell in FULL_CELLS)
-    parser.add_argument("--quick", action="store_true", help="a few cells, less than two minutes")
+    parser.add_argument("--quick", action="store_true", help="two cells, about two minutes")
     parser.add_argument("--cells", type=_cells, metavar="TOKENSxRATE,...", help=f"default: {known}")
     parser.add_argument("--runs", type=int, help="runs of each cell (default 1)")
     parser.add_argument("--starts", type=int, help="cold starts")
