@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/pip --disable-pip-version-check
 CONSTRAINTS = -c constraints.txt
 
-.PHONY: run test lint format screenshots eval-demo snapshots clean
+.PHONY: run test lint format screenshots eval-demo bench-screen snapshots clean
 
 run: $(VENV)/run  ## install into .venv (first time: builds llama.cpp) and open the chat
 	@$(BIN)/llmchat $(ARGS)
@@ -34,6 +34,9 @@ snapshots: $(VENV)/test  ## accept the screen as it is now as the tests' referen
 
 eval-demo: $(VENV)/run  ## measure the demo model
 	$(BIN)/python -m backends.demo.evaluate $(ARGS)
+
+bench-screen: $(VENV)/test  ## race the chat against other terminal clients; ARGS=--help tells more
+	$(BIN)/python -m tests.bench.screen $(ARGS)
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("llmchat needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -154,6 +153,8 @@ def load(explicit: Path | None = None) -> ConfigFile:
 
 def parse(text: str, path: Path | None = None) -> ConfigFile:
     """The configuration in `text`. Raises ConfigError. The built-in demo backend stays unless the file replaces it."""
+    import tomllib  # most starts have no file to parse
+
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,25 @@ def test_importing_a_doorway_is_cheap(module: str) -> None:
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & {heavy!r}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert loaded == []
+
+
+def test_the_way_to_the_first_frame_is_light() -> None:
+    """What `llmchat` imports before its prompt stands there, the modules of all providers that are configured too."""
+    late = {
+        *("llama_cpp", "numpy", "httpx", "starlette", "uvicorn", "jinja2", "markdown_it", "pygments.lexers"),
+        *("tomllib", "html", "secrets", "tui.screens.help", "tui.screens.sources", "tui.screens.backends"),
+    }
+    code = f"""
+import sys
+import tui.cli, tui.commands.chat, tui.defect_app, tui.history, tui.target, textual.drivers.linux_driver
+from backends import providers
+providers.check(tui.target.Target(url="http://127.0.0.1:9").load())
+print(*sorted(set(sys.modules) & {late!r}))
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LLMCHAT_")}
+    with tempfile.TemporaryDirectory() as home:  # no configuration to read
+        environment |= {"HOME": home, "XDG_CONFIG_HOME": home}
+        loaded = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        )
+    assert loaded.stdout.split() == []

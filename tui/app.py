@@ -15,12 +15,14 @@ from typing import ClassVar
 from textual.actions import SkipAction
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
 from backends.backend import Backend
 from backends.config import Config, default_path
 from tui.connection import Connection
 from tui.history import History
+from tui.keyboard_driver import KeyboardDriver
 from tui.screens.chat import ChatScreen
 from tui.screens.keys import COPIES
 
@@ -55,6 +57,11 @@ class LlmChat(App[None]):
         self._config = config
         self._connection = Connection(open_backend, backend_name)
         self.chat = ChatScreen(config, self._connection, history, conversation, config_path or default_path(), clock)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's hook."""
+        chosen = super().get_driver_class()
+        return KeyboardDriver if issubclass(KeyboardDriver, chosen) else chosen
 
     def get_default_screen(self) -> Screen[None]:
         """Textual's hook."""

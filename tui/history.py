@@ -11,7 +11,7 @@ on in memory. Not for use from two threads; two processes may share the file (WA
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
@@ -86,7 +86,7 @@ class History:
 
     def create_conversation(self, backend: str) -> str:
         """The id of a new conversation. It is stored with its first message, so that none is empty."""
-        conversation = secrets.token_hex(8)
+        conversation = os.urandom(8).hex()
         self._unwritten[conversation] = backend
         return conversation
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 import time
 from collections.abc import Callable
@@ -104,7 +103,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def move_aside(path: Path) -> Path:
     """Rename the damaged file and its companions; nothing is deleted. Raises OSError."""
-    stamp = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    stamp = f"{datetime.now():%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
     kept = path.with_name(f"{path.name}.damaged-{stamp}")
     path.rename(kept)
     for ending in ("-wal", "-shm"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -49,6 +48,8 @@ def excerpt(body: bytes, secrets: Iterable[str] = ()) -> str:
             return clean(text, secrets=secrets)
     if text[:1] == "<":
         title = _TITLE.search(text)
+        import html  # its table of entities is large, and error pages are few
+
         text = html.unescape(title[1] if title else _TAG.sub(" ", _HIDDEN.sub(" ", text)))
     return clean(text, secrets=secrets)
 

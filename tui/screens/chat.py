@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,13 +25,10 @@ from tui.connection import Connection
 from tui.conversation import Conversation, Turn
 from tui.history import History
 from tui.screens.answer_view import TranscriptView
-from tui.screens.backends import BackendsScreen
 from tui.screens.chat_status import status_info
-from tui.screens.help import HelpScreen
 from tui.screens.keys import chat_bindings
 from tui.screens.layout import MINIMUM, Layout, PanelMode, SizeClass, lay_out, next_mode
 from tui.screens.reading import ReadingScreen
-from tui.screens.sources import SourcesScreen
 from tui.widgets.composer import Composer
 from tui.widgets.latency_panel import LatencyPanel
 from tui.widgets.plain import plain
@@ -75,6 +72,7 @@ class ChatScreen(ReadingScreen):
         self._budget = config.budget("chat")
         self._mode: PanelMode = config.ui.panel
         self._open = False  # between mount and unmount
+        self._resumed = False  # whether it was on top before
         self._layout: Layout | None = None
         self._remark = ""
         self._reported = ""  # the notice of the history that was shown
@@ -86,15 +84,17 @@ class ChatScreen(ReadingScreen):
     # -- what is on the screen ---------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        """Textual's hook."""
+        """Textual's hook. Laid out before anything is mounted: doing it later costs a second styling of everything."""
         name = self._connection.name
+        layout = self._layout = lay_out(*self.app.size, self._mode)
+        self.add_class(layout.size_class)
         with Horizontal(id="body"):
             with Vertical(id="main"):
                 yield Welcome(name, self._table(), self._config_path, id="welcome")
                 yield self._transcript
-                yield LatencyPanel(self._budget, id="strip")
+                yield _shaped(LatencyPanel(self._budget, id="strip"), layout)
                 yield Composer(id="composer")
-            yield LatencyPanel(self._budget, id="panel")
+            yield _shaped(LatencyPanel(self._budget, id="panel"), layout)
         yield StatusLine(StatusInfo(name, state="opening", tone="busy"), id="status")
         yield Static(f"llmchat needs a larger window:\nat least {MINIMUM[0]} x {MINIMUM[1]}", id="too-small")
 
@@ -109,6 +109,11 @@ class ChatScreen(ReadingScreen):
         composer.focus()
         self._report_history()
         self.call_after_refresh(self._prepare)
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Textual's hook. What has only now been mounted is styled already; later, the theme may have changed."""
+        event.refresh_styles = self._resumed
+        self._resumed = True
 
     def on_unmount(self) -> None:
         """Textual's hook. What streams is saved as cancelled."""
@@ -133,10 +138,8 @@ class ChatScreen(ReadingScreen):
         if layout == self._layout:  # setting a class costs a restyling of everything
             return
         self._layout = layout
-        for id, shape in (("panel", layout.side), ("strip", layout.strip)):
-            panel = self.query_one(f"#{id}", LatencyPanel)
-            panel.shape, panel.display = shape, shape != "off"
-        self.query_one("#panel").styles.width = layout.side_width
+        for panel in self.query(LatencyPanel):
+            _shaped(panel, layout)
         for size_class in get_args(SizeClass):
             self.set_class(size_class == layout.size_class, size_class)
         self._update()
@@ -261,7 +264,7 @@ class ChatScreen(ReadingScreen):
     async def _answer(self, entered: float) -> None:
         """Have the newest question answered."""
         turn = self._conversation.begin_answer(self._connection.name)
-        await self._stream(turn, ChatRequest(self._conversation.messages(), key=secrets.token_hex(16)), entered)
+        await self._stream(turn, ChatRequest(self._conversation.messages(), key=os.urandom(16).hex()), entered)
 
     async def _stream(self, turn: Turn, request: ChatRequest, entered: float) -> None:
         self._insisted, self._remark = False, ""
@@ -269,9 +272,9 @@ class ChatScreen(ReadingScreen):
         run = self.worker.begin(turn, self._conversation, entered)
         self._read(run, request)
         self._ticker.resume()
-        self._update()
         for _ in range(HEAD_START):
             await asyncio.sleep(0)
+        self._update()
 
     @work(group="answer")
     async def _read(self, run: Run, request: ChatRequest) -> None:
@@ -293,6 +296,8 @@ class ChatScreen(ReadingScreen):
 
     def action_help(self) -> None:
         """F1."""
+        from tui.screens.help import HelpScreen  # the sheets are imported when one opens: not needed for the prompt
+
         self.app.push_screen(HelpScreen(self._config_path, log_file.path(), self._history.path))
 
     def action_cycle_panel(self) -> None:
@@ -319,6 +324,8 @@ class ChatScreen(ReadingScreen):
         found = next((asked.sources for asked in self._conversation.turns if asked.id == turn.parent), ())
         if not turn.citations and not found:
             return False
+        from tui.screens.sources import SourcesScreen
+
         self.app.push_screen(SourcesScreen(turn.citations, found, selected))
         return True
 
@@ -333,6 +340,7 @@ class ChatScreen(ReadingScreen):
         """F4."""
         if self._busy():
             return
+        from tui.screens.backends import BackendsScreen
 
         def chosen(name: str | None) -> None:
             if name is not None:
@@ -346,7 +354,7 @@ class ChatScreen(ReadingScreen):
         if answer is None or not self._conversation.can_continue:
             self._say("nothing to continue: the last answer is complete")
             return
-        request = ChatRequest(self._conversation.messages(), continue_from=answer.content, key=secrets.token_hex(16))
+        request = ChatRequest(self._conversation.messages(), continue_from=answer.content, key=os.urandom(16).hex())
         await self._stream(answer, request, self.worker.clock())
 
     async def action_retry(self) -> None:
@@ -366,3 +374,13 @@ class ChatScreen(ReadingScreen):
         self._conversation = Conversation(self._history)
         self._show_conversation()
         self.query_one(Composer).focus()
+
+
+def _shaped(panel: LatencyPanel, layout: Layout) -> LatencyPanel:
+    """`panel`, as `layout` wants it."""
+    beside = panel.id == "panel"
+    panel.shape = layout.side if beside else layout.strip
+    panel.display = panel.shape != "off"
+    if beside:
+        panel.styles.width = layout.side_width
+    return panel
