@@ -154,7 +154,8 @@ def rounded(network: Network) -> Network:
         array = value.float().numpy()
         state[name] = torch.from_numpy(gguf.dequantize(gguf.quantize(array, q8), q8) if array.ndim == 2 else array)
     copy.load_state_dict(state)
-    return copy.eval()
+    copy.eval()
+    return copy
 
 
 def prompt_ids(vocab: Vocabulary, messages: list[dict[str, str]]) -> list[int]:

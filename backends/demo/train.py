@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backends.demo import induction
-from backends.demo.batches import Batch, Packer, collate
+from backends.demo.batches import Batch, Packer, Row, collate
 from backends.demo.corpus import Corpus
 from backends.demo.network import Network, Shape, tree_mask
 from backends.demo.optimizer import Optimizer
@@ -82,7 +82,8 @@ def trained(path: Path, *, average: bool = False) -> Network:
     state = torch.load(path, weights_only=False)
     network = Network(Shape(**state["shape"]))
     network.load_state_dict(state["average" if average else "network"])
-    return network.eval()
+    network.eval()
+    return network
 
 
 def vocabulary(work: Path) -> Vocabulary:
@@ -194,7 +195,7 @@ def held_out(run: Run, vocab: Vocabulary, trees: int = 48) -> dict[str, float]:
     packer = Packer(vocab, Corpus(987_654, held_out=True))
     right: dict[str, list[float]] = defaultdict(list)
     total = count = hits = 0.0
-    rows = []
+    rows: list[Row] = []
     while len(rows) < trees:
         row = packer.row(packer.corpus.tree(8), 768)
         if row is not None:
