@@ -6,6 +6,7 @@ It writes the child's process id as a line, then holds the lease until its stand
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 
 import msgspec
@@ -33,4 +34,5 @@ async def main() -> None:
     await local.aclose()
 
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started with it ignored
 asyncio.run(main())
