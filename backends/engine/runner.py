@@ -27,12 +27,33 @@ State: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Job(NamedTuple):
-    """Tokens of the sequence in `slot` to compute, the first at position `start`; `output`: sample after the last."""
+    """Tokens of the sequence in `slot` to compute, the first at position `start`.
+
+    `outputs`: the logits behind how many of them are wanted, counted from the last; each is a row for `Sampler.sample`.
+    """
 
     slot: int
     start: int
     tokens: Sequence[int]
-    output: bool
+    outputs: int
+
+
+class Sampler:
+    """How one sequence's tokens are drawn; made by `Runner.make_sampler`. Has to be closed."""
+
+    def __init__(self, runner: Runner, chain: Any) -> None:
+        self._runner = runner
+        self._chain = chain  # llama.cpp's; None for greedy
+
+    def sample(self, row: int) -> int:
+        """Draw from the `row`-th output of the last `decode`, in the order of its jobs."""
+        return self._runner.sample(row, self._chain)
+
+    def close(self) -> None:
+        """Release what llama.cpp holds for it. Harmless if that has happened."""
+        chain, self._chain = self._chain, None
+        if chain is not None:
+            self._runner.free_chain(chain)
 
 
 class Runner:
@@ -87,7 +108,7 @@ class Runner:
     def _warm_up(self) -> int:
         """Touch all weights once, so that the first prompt does not pay for reading them. Returns `decode`'s code."""
         self._c.llama_set_warmup(self._context, True)
-        code = self.decode([Job(0, 0, [max(0, self._c.llama_vocab_bos(self._vocab))], True)])
+        code = self.decode([Job(0, 0, [max(0, self._c.llama_vocab_bos(self._vocab))], 1)])
         self._c.llama_memory_clear(self._memory, True)
         self._c.llama_set_warmup(self._context, False)
         return code
@@ -165,27 +186,26 @@ class Runner:
         """
         at = 0
         self._outputs.clear()
-        for slot, start, tokens, output in jobs:
+        for slot, start, tokens, outputs in jobs:
             end = at + len(tokens)
             if end == at + 1:
                 self._token[at], self._pos[at] = tokens[0], start
-                self._seq_id[at], self._output[at] = self._slot_address[slot], output
+                self._seq_id[at], self._output[at] = self._slot_address[slot], outputs
             else:
                 self._token[at:end] = tokens
                 self._pos[at:end] = np.arange(start, start + end - at)
                 self._seq_id[at:end] = self._slot_address[slot]
                 self._output[at:end] = 0
-                self._output[end - 1] = output
-            if output:
-                self._outputs.append(end - 1)
+                self._output[end - outputs : end] = 1
+            self._outputs.extend(range(end - outputs, end))
             at = end
         self._batch.n_tokens = at
         return int(self._c.llama_decode(self._context, self._batch))
 
-    def make_sampler(self, draw: Draw) -> Any:
-        """llama.cpp's sampler chain for `draw`, None for greedy. Give it back with `free_sampler`."""
+    def make_sampler(self, draw: Draw) -> Sampler:
+        """What draws a sequence's tokens by `draw`."""
         if draw.greedy:
-            return None
+            return Sampler(self, None)
         c = self._c
         chain = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
         if draw.top_k:
@@ -196,17 +216,16 @@ class Runner:
             c.llama_sampler_chain_add(chain, c.llama_sampler_init_min_p(draw.min_p, 1))
         c.llama_sampler_chain_add(chain, c.llama_sampler_init_temp(draw.temperature))
         c.llama_sampler_chain_add(chain, c.llama_sampler_init_dist(draw.seed))
-        return chain
+        return Sampler(self, chain)
 
-    def free_sampler(self, sampler: Any) -> None:
-        """Release what `make_sampler` made."""
-        if sampler is not None:
-            self._c.llama_sampler_free(sampler)
+    def free_chain(self, chain: Any) -> None:
+        """Release a sampler chain of llama.cpp's."""
+        self._c.llama_sampler_free(chain)
 
-    def sample(self, row: int, sampler: Any) -> int:
-        """Draw from the `row`-th output of the last `decode`, in the order of its jobs."""
-        if sampler is not None:
-            return int(self._c.llama_sampler_sample(sampler, self._context, self._outputs[row]))
+    def sample(self, row: int, chain: Any) -> int:
+        """Draw from the `row`-th output of the last `decode` by `chain`, or greedily where that is None."""
+        if chain is not None:
+            return int(self._c.llama_sampler_sample(chain, self._context, self._outputs[row]))
         # numpy's argmax is ten times as fast as the C sampler's walk over candidates
         address = ctypes.addressof(self._c.llama_get_logits(self._context).contents)
         if self._logits is None or address != self._logits_address:

@@ -7,7 +7,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from backends.engine.detokenizer import Detokenizer
 from backends.engine.sampler import Draw
@@ -48,6 +48,18 @@ def append_joined(events: Any, event: Event) -> None:
         events.append(event)
 
 
+class TokenSampler(Protocol):
+    """What draws a sequence's tokens: runner.py's, made when the sequence is admitted."""
+
+    def sample(self, row: int) -> int:
+        """Draw from the `row`-th output of the step that was just computed."""
+        ...
+
+    def close(self) -> None:
+        """Release it; may be called again."""
+        ...
+
+
 class Sequence:
     """The state of one request. Made on the asyncio side, then touched by the scheduler thread only.
 
@@ -55,7 +67,8 @@ class Sequence:
     than one is pending the sequence prefills; with one pending it decodes. `slot` is llama.cpp's sequence id, -1 while
     it waits. `cached` counts prompt tokens that were in the cache before; they are shared within a `partition` only.
     `source` is the sequence that computes a long part of the same prompt just now: until it has come to `wanted` tokens
-    this one waits, in its slot and with its cells promised. Times are milliseconds since `arrival`.
+    this one waits, in its slot and with its cells promised. `extra_cells` are promised besides those of prompt and
+    answer: for tokens that are drafted and may be thrown away. Times are milliseconds since `arrival`.
     """
 
     def __init__(
@@ -76,13 +89,30 @@ class Sequence:
         self.cached = 0
         self.source: Sequence | None = None
         self.wanted = 0
-        self.sampler: Any = None  # llama.cpp's, made by the runner; None while it waits, and for greedy
+        self.extra_cells = 0
+        self._sampler: TokenSampler | None = None
         self.queued_ms = self.now()
         self.position = 0  # in the queue, as last told to the client
         self.started_ms: float | None = None
         self.prefilled_ms: float | None = None
         self.first_token_ms: float | None = None
         self.unsent = 0  # tokens whose text is held back
+
+    @property
+    def sampler(self) -> TokenSampler:
+        """What draws its tokens; there is one from its admission until `close`."""
+        assert self._sampler is not None
+        return self._sampler
+
+    @sampler.setter
+    def sampler(self, sampler: TokenSampler) -> None:
+        self._sampler = sampler
+
+    def close(self) -> None:
+        """Release the sampler, if there is one."""
+        if self._sampler is not None:
+            self._sampler.close()
+            self._sampler = None
 
     @property
     def is_hint(self) -> bool:
@@ -105,8 +135,8 @@ class Sequence:
 
     @property
     def cells(self) -> int:
-        """KV cells that it may need: prompt and answer."""
-        return self.prompt_tokens + self.limit
+        """KV cells that it may need: prompt, answer and drafts."""
+        return self.prompt_tokens + self.limit + self.extra_cells
 
     def now(self) -> float:
         """Milliseconds since the request arrived."""

@@ -10,7 +10,7 @@ import pytest
 
 from backends.backend import ChatRequest, Message, Sampling
 from backends.engine import Engine, EngineOptions
-from backends.engine.loop import StepLoop
+from backends.engine.step import Stepper
 from backends.events import Error, Meta, Status, Token
 from tests.engine.answers import GREEDY, Answer, ask, read, request
 from tests.engine.conftest import EXACT, StartEngine
@@ -241,7 +241,7 @@ async def test_the_loop_wakes_its_reader_less_often_than_it_steps(
     start: StartEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model of thousands of tokens a second must not wake the reader for every one of them."""
-    monkeypatch.setattr("backends.engine.loop.PUBLISH_INTERVAL", 3600.0)
+    monkeypatch.setattr("backends.engine.outbox.PUBLISH_INTERVAL", 3600.0)
     engine = await start()
     answer = await ask(engine, max_tokens=50)
     counts = [event.count for event in answer.events if isinstance(event, Token)]
@@ -279,12 +279,12 @@ async def test_the_account_is_checked_in_these_tests(start: StartEngine, monkeyp
     """A cell that llama.cpp does not hold is noticed, ends the loop, and everyone hears of it."""
     engine = await start()
 
-    def miscount(loop: StepLoop, *arguments: Any) -> None:
-        original(loop, *arguments)
-        for sequence in loop._running.values():
-            loop._cells.fill(sequence.slot, sequence.computed - 1)
+    def miscount(stepper: Stepper, *arguments: Any) -> None:
+        original(stepper, *arguments)
+        for sequence in stepper._running:
+            stepper._running._memory.cells.fill(sequence.slot, sequence.computed - 1)
 
-    original = StepLoop._advance
-    monkeypatch.setattr(StepLoop, "_advance", miscount)
+    original = Stepper._advance
+    monkeypatch.setattr(Stepper, "_advance", miscount)
     answers = await asyncio.gather(ask(engine), ask(engine))
     assert {answer.error.code for answer in answers} == {"INTERNAL"}

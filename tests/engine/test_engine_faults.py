@@ -13,8 +13,9 @@ import pytest
 
 from backends.engine import Engine, EngineOptions
 from backends.engine.library import crashes_repacked
-from backends.engine.loop import StepLoop
 from backends.engine.runner import ABORTED, Job, Runner
+from backends.engine.running import Running
+from backends.engine.step import Stepper
 from backends.engine.template import ChatTemplate
 from backends.errors import BackendError
 from backends.events import Token
@@ -204,15 +205,15 @@ async def test_without_free_cells_a_step_is_tried_in_parts(start: StartEngine, m
     steps = engine._steps
     assert steps is not None
     monkeypatch.setattr(steps, "check", lambda: None)
-    original = StepLoop._start
+    original = Running.start
 
-    def crowded(self: StepLoop, sequence: Any) -> None:
+    def crowded(self: Running, sequence: Any) -> None:
         original(self, sequence)
         if sequence.prompt_tokens > 100:
-            filler = Job(3, 0, [10] * (512 - 60), False)
+            filler = Job(3, 0, [10] * (512 - 60), 0)
             assert self._runner.decode([filler]) == 0
 
-    monkeypatch.setattr(StepLoop, "_start", crowded)
+    monkeypatch.setattr(Running, "start", crowded)
     small, large = await asyncio.gather(ask(engine, "pause", 10), ask(engine, "1" * 120, 10))
     assert large.error.code == "INTERNAL"
     assert small.done.finish_reason == "length"
@@ -221,16 +222,16 @@ async def test_without_free_cells_a_step_is_tried_in_parts(start: StartEngine, m
 async def test_the_death_of_the_loop_is_told_to_everybody(start: StartEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = await start(max_streams=1)
     calls = 0
-    original = StepLoop._advance
+    original = Stepper._advance
 
-    def dies(self: StepLoop, *arguments: Any) -> None:
+    def dies(self: Stepper, *arguments: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == 20:
             raise RuntimeError("a defect")
         original(self, *arguments)
 
-    monkeypatch.setattr(StepLoop, "_advance", dies)
+    monkeypatch.setattr(Stepper, "_advance", dies)
     answers = await asyncio.gather(*(ask(engine, max_tokens=100) for _ in range(3)))
     answers.append(await ask(engine))
     assert {answer.error.code for answer in answers} == {"INTERNAL"}
@@ -262,7 +263,7 @@ async def test_shutting_down_ends_running_and_waiting_streams(start: StartEngine
     waiting = asyncio.create_task(ask(engine))
     while not waiting.done():
         await asyncio.sleep(0)
-        if engine._steps is not None and engine._steps._waiting:
+        if engine._steps is not None and engine._steps._queue:
             break
     await engine.aclose()
     assert (await read(running)).error.code == "SHUTDOWN"

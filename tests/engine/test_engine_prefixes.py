@@ -97,7 +97,7 @@ async def settled(engine: Engine) -> Residency:
     """What is kept, once the scheduler has nothing left to do."""
     steps = engine._steps
     assert steps is not None
-    while steps._live or steps._arrivals or steps._cancels or steps._running or steps._memory.unsettled:  # noqa: ASYNC110
+    while steps._live or steps._inbox.is_full or steps._running or steps._memory.unsettled:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     return steps._memory
 
@@ -285,7 +285,7 @@ async def test_when_the_one_who_computes_leaves_another_takes_over(start: StartE
             asyncio.create_task(answer_to(engine, chat(content, system=system))) for content in ("refund", "invoice")
         ]
         async for event in running:
-            if len(steps._deferred) == 2 or (isinstance(event, Status) and event.status != "prefilling"):
+            if len(steps._running.deferred) == 2 or (isinstance(event, Status) and event.status != "prefilling"):
                 break
     answers = [await task for task in waiting]
     assert [answer.text for answer in answers] == alone
@@ -300,7 +300,7 @@ async def test_a_waiter_may_leave_too(start: StartEngine, slow: Path) -> None:
     system = SYSTEM * 3
     first = asyncio.create_task(answer_to(engine, chat("pause", system=system)))
     second = asyncio.create_task(answer_to(engine, chat("refund", system=system)))
-    while not steps._deferred and not first.done():  # noqa: ASYNC110
+    while not steps._running.deferred and not first.done():  # noqa: ASYNC110
         await asyncio.sleep(0)
     second.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -35,7 +35,7 @@ def steps_of(engine: Engine) -> StepLoop:
 async def rested(engine: Engine) -> None:
     """Wait until hints are computed and nobody runs."""
     steps = steps_of(engine)
-    while steps._newest_hint or steps._hint or steps._live or steps._running or steps._memory.unsettled:  # noqa: ASYNC110
+    while steps._inbox.is_full or steps._queue.hint or steps._live or steps._running or steps._memory.unsettled:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
 
@@ -95,7 +95,7 @@ async def test_a_hint_waits_for_those_who_want_answers(start: StartEngine, monke
     companies: list[int] = []
 
     def spy(self: Runner, jobs: list[Job]) -> int:
-        if steps._hinted is not None:
+        if steps._running.hint is not None:
             companies.append(len(jobs))
             assert sum(len(job.tokens) for job in jobs) <= HINT_CHUNK
             assert not steps._live
@@ -127,7 +127,7 @@ async def test_a_request_ends_a_hint_within_a_chunk_and_takes_its_cells(
 
     def logging_decode(self: Runner, jobs: list[Job]) -> int:
         code = decode(self, jobs)
-        log.append("request" if steps._hinted is None else "hint")
+        log.append("request" if steps._running.hint is None else "hint")
         if log.count("hint") == 2:
             loop.call_soon_threadsafe(begun.set)
         return code

@@ -1,0 +1,68 @@
+"""The way out of a sampled token: into the answer, through the detokenizer, to the reader; and the answer's end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from backends.engine.outbox import Outbox
+from backends.engine.report import first_meta, last_meta
+from backends.engine.residency import Residency
+from backends.engine.runner import Runner
+from backends.engine.running import Running
+from backends.engine.sequence import Sequence
+from backends.errors import BackendError
+from backends.events import Done, FinishReason, Token
+
+
+class Answers:
+    """Takes in what was sampled, and ends an answer that is through. On the scheduler's thread only."""
+
+    def __init__(self, runner: Runner, memory: Residency, running: Running, outbox: Outbox) -> None:
+        self._runner = runner
+        self._memory = memory
+        self._running = running
+        self._outbox = outbox
+
+    def accept(self, sequence: Sequence, tokens: Iterable[int]) -> None:
+        """`tokens` go on the answer of `sequence`, up to the one that ends it."""
+        for token in tokens:
+            reason = self._accept(sequence, token)
+            if reason is not None:
+                self._finish(sequence, reason)
+                return
+
+    def _accept(self, sequence: Sequence, token: int) -> FinishReason | None:
+        """Why the answer ends with `token`, if it does."""
+        if self._runner.ends(token):
+            return "stop"
+        sequence.tokens.append(token)
+        sequence.unsent += 1
+        self._say(sequence, sequence.text.push(self._runner.piece(token)))
+        if sequence.text.stopped:
+            return "stop"
+        return "length" if sequence.completion_tokens >= sequence.limit else None
+
+    def _say(self, sequence: Sequence, text: str) -> None:
+        if not text:
+            return
+        if sequence.first_token_ms is None:
+            sequence.first_token_ms = sequence.now()
+            self._outbox.post(sequence, first_meta(sequence, self._runner.info, self._memory.busy))
+        self._outbox.post_token(sequence, Token(text, sequence.unsent))
+        sequence.unsent = 0
+
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
+        self._say(sequence, sequence.text.finish())
+        now = sequence.now()
+        used = self._memory.busy
+        self._running.release(sequence)
+        if sequence.first_token_ms is None:  # an answer without text
+            sequence.first_token_ms = now
+            self._outbox.post(sequence, first_meta(sequence, self._runner.info, self._memory.busy))
+        self._outbox.post(sequence, last_meta(sequence, now, used, self._memory.cells.total))
+        self._outbox.conclude(sequence, Done(sequence.completion_tokens, now, reason))
+
+    def fail(self, sequence: Sequence, error: BackendError) -> None:
+        """The answer ends with `error`; others are not affected."""
+        self._running.release(sequence)
+        self._outbox.conclude(sequence, error.event())

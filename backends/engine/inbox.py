@@ -1,0 +1,105 @@
+"""What the asyncio side leaves for the scheduler's thread: requests, cancels, a hint, the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from backends.engine.sequence import Sequence
+from backends.errors import BackendError
+
+
+class Mail(NamedTuple):
+    """What came since the last look. `hint`: the newest prompt to be computed ahead; `end`: why the loop has to end."""
+
+    arrivals: list[Sequence]
+    cancels: list[Sequence]
+    hint: Sequence | None
+    end: BackendError | None
+
+
+class Inbox:
+    """The one place where the two threads meet on the way in.
+
+    `put`, `hint`, `cancel` and `close` are for the asyncio side, the rest for the scheduler's thread. `live`: everybody
+    who has not been told the end, by key; `abort` is `Runner.abort`.
+    """
+
+    def __init__(self, abort: Callable[[bool], None], live: dict[int, Sequence]) -> None:
+        self._abort = abort
+        self._live = live
+        self._changed = threading.Condition()
+        self._arrivals: list[Sequence] = []
+        self._cancels: list[Sequence] = []
+        self._hint: Sequence | None = None
+        self._interruptible: frozenset[int] = frozenset()
+        self._end: BackendError | None = None
+
+    # ---- the asyncio side
+
+    def put(self, sequence: Sequence) -> None:
+        """A request. Raises BackendError when the loop has ended."""
+        with self._changed:
+            if self._end is not None:
+                raise self._end
+            self._live[sequence.key] = sequence
+            self._arrivals.append(sequence)
+            self._changed.notify()
+
+    def hint(self, hint: Sequence) -> None:
+        """A prompt that may be computed ahead; it takes the place of an older one."""
+        with self._changed:
+            if self._end is None:
+                self._hint = hint
+                self._changed.notify()
+
+    def cancel(self, sequence: Sequence) -> None:
+        """Nobody reads `sequence` any more. A long prefill of it is aborted."""
+        with self._changed:
+            self._cancels.append(sequence)
+            if sequence.key in self._interruptible:
+                self._abort(True)
+            self._changed.notify()
+
+    def close(self, end: BackendError) -> None:
+        """The loop has to end, for the first reason that is given. What is being computed is aborted."""
+        with self._changed:
+            if self._end is None:
+                self._end = end
+            self._abort(True)
+            self._changed.notify()
+
+    # ---- the thread
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the asyncio side has left something."""
+        return bool(self._arrivals or self._cancels or self._hint or self._end)
+
+    def wait(self) -> None:
+        """Until there is mail."""
+        with self._changed:
+            while not self.is_full:
+                self._changed.wait()
+
+    def take(self) -> Mail:
+        """All that is here; the end stays."""
+        with self._changed:
+            mail = Mail(self._arrivals, self._cancels, self._hint, self._end)
+            self._arrivals, self._cancels, self._hint = [], [], None
+        return mail
+
+    def begin_step(self, interruptible: frozenset[int]) -> bool:
+        """A step begins; a cancel of one of `interruptible` aborts it. False: it is not worth beginning any more."""
+        with self._changed:
+            if self._cancels or self._end:
+                return False
+            self._abort(False)
+            self._interruptible = interruptible
+        return True
+
+    def end_step(self) -> None:
+        """The step is over: cancels abort nothing now."""
+        with self._changed:
+            self._interruptible = frozenset()
