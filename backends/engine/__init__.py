@@ -7,8 +7,8 @@
     scheduler.py    what the step computes and who is admitted (pure)
     kv_cache.py     the account of KV cells (pure)
     residency.py    where prefixes rest that may come again; prefix_cache.py: which, and who goes first (pure)
-    runner.py       the only caller of llama.cpp, with load.py; library.py finds it, machine.py says what there is
-    sampler.py      how a token is drawn; detokenizer.py: what of it may be shown
+    runner.py       computes with llama.cpp; load.py loads it, library.py finds it, machine.py says what there is
+    sampler.py      draws a token, by the rule in draw.py; detokenizer.py: what of it may be shown
 
 llama.cpp and numpy are imported when an engine starts, not with this package.
 """

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from backends.backend import ChatRequest, Message
+from backends.engine.draw import Draw, model_defaults, resolve
 from backends.engine.options import EngineOptions
 from backends.engine.prefix_cache import common_prefix, pack
-from backends.engine.sampler import Draw, model_defaults, resolve
 from backends.engine.scheduler import answer_limit
 from backends.engine.sequence import Mailbox, Sequence
 from backends.errors import BackendError, Code

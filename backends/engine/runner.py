@@ -1,4 +1,6 @@
-"""llama.cpp behind plain Python calls: tokenize, decode a batch, sample. With load.py the only caller of llama.cpp.
+"""llama.cpp behind plain Python calls: tokenize, decode a batch, look at its logits.
+
+With load.py and sampler.py the only caller of llama.cpp.
 
 Everything but `tokenize` and `abort` belongs to one thread, the scheduler's. The facts about the C API
 that this relies on are those of ``llama.h``: what `llama_decode` returns, and what is in the memory afterwards.
@@ -13,10 +15,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from backends.engine.draw import Draw
 from backends.engine.library import complaint
 from backends.engine.load import load, load_error
 from backends.engine.options import EngineOptions, Residency
-from backends.engine.sampler import Draw
+from backends.engine.sampler import Candidates, Floats, Sampler
 from backends.errors import BackendError, Code
 
 DECODED, NO_CELLS, ABORTED = 0, 1, 2
@@ -38,24 +41,6 @@ class Job(NamedTuple):
     outputs: int
 
 
-class Sampler:
-    """How one sequence's tokens are drawn; made by `Runner.make_sampler`. Has to be closed."""
-
-    def __init__(self, runner: Runner, chain: Any) -> None:
-        self._runner = runner
-        self._chain = chain  # llama.cpp's; None for greedy
-
-    def sample(self, row: int) -> int:
-        """Draw from the `row`-th output of the last `decode`, in the order of its jobs."""
-        return self._runner.sample(row, self._chain)
-
-    def close(self) -> None:
-        """Release what llama.cpp holds for it. Harmless if that has happened."""
-        chain, self._chain = self._chain, None
-        if chain is not None:
-            self._runner.free_chain(chain)
-
-
 class Runner:
     """A loaded model and one context for `max_streams` sequences."""
 
@@ -66,14 +51,16 @@ class Runner:
         """
         self._abort_flag = ctypes.create_string_buffer(2)
         loaded = load(options, on_progress, ctypes.addressof(self._abort_flag))
-        self._c, self._model, self._context, self.metadata, self.info, *rest = loaded
+        self.library, self._model, self._context, self.metadata, self.info, *rest = loaded
         self.residency: Residency = rest[0]
         self.slots: int = rest[1]
         self._keep = rest[2]
+        self._c = self.library
         self._memory = self._c.llama_get_memory(self._context)
-        self._vocab: Any = self._c.llama_model_get_vocab(self._model)
+        self.vocab: Any = self._c.llama_model_get_vocab(self._model)
         self._vocab_lock = threading.Lock()
-        self._n_vocab = int(self._c.llama_vocab_n_tokens(self._vocab))
+        self.n_vocab = int(self._c.llama_vocab_n_tokens(self.vocab))
+        self.candidates = Candidates(self._c, self.n_vocab)
         self._pieces: dict[int, bytes] = {}
         self.bos = self._find_bos()
         self._newline = self._find_newline()
@@ -101,14 +88,14 @@ class Runner:
         kinds = dict(c.llama_batch._fields_)
         for field, address in addresses.items():
             setattr(self._batch, field, ctypes.cast(address, kinds[field]))
-        self._outputs: list[int] = []
-        self._logits: np.ndarray[Any, np.dtype[np.float32]] | None = None
+        self._logits: Floats | None = None
         self._logits_address = 0
+        self._is_read = False  # the logits of the last decode
 
     def _warm_up(self) -> int:
         """Touch all weights once, so that the first prompt does not pay for reading them. Returns `decode`'s code."""
         self._c.llama_set_warmup(self._context, True)
-        code = self.decode([Job(0, 0, [max(0, self._c.llama_vocab_bos(self._vocab))], 1)])
+        code = self.decode([Job(0, 0, [max(0, self._c.llama_vocab_bos(self.vocab))], 1)])
         self._c.llama_memory_clear(self._memory, True)
         self._c.llama_set_warmup(self._context, False)
         return code
@@ -122,12 +109,12 @@ class Runner:
 
     def _find_bos(self) -> int | None:
         """The token that every prompt has to begin with, if the vocabulary wants one."""
-        return int(self._c.llama_vocab_bos(self._vocab)) if self._c.llama_vocab_get_add_bos(self._vocab) else None
+        return int(self._c.llama_vocab_bos(self.vocab)) if self._c.llama_vocab_get_add_bos(self.vocab) else None
 
     def token_texts(self) -> tuple[str, str]:
         """The texts of the beginning- and end-of-sequence tokens, which templates write; empty if there is none."""
-        ids = self._c.llama_vocab_bos(self._vocab), self._c.llama_vocab_eos(self._vocab)
-        bos, eos = (self._c.llama_vocab_get_text(self._vocab, token) if token >= 0 else b"" for token in ids)
+        ids = self._c.llama_vocab_bos(self.vocab), self._c.llama_vocab_eos(self.vocab)
+        bos, eos = (self._c.llama_vocab_get_text(self.vocab, token) if token >= 0 else b"" for token in ids)
         return bos.decode("utf-8", "replace"), eos.decode("utf-8", "replace")
 
     def tokenize(self, text: str, special: bool, inner: bool = False) -> list[int]:
@@ -150,14 +137,14 @@ class Runner:
                 raise BackendError(Code.SHUTDOWN, "the engine is closing", retryable=True)
             while True:
                 ids = (ctypes.c_int32 * size)()
-                count = int(self._c.llama_tokenize(self._vocab, raw, len(raw), ids, size, False, special))
+                count = int(self._c.llama_tokenize(self.vocab, raw, len(raw), ids, size, False, special))
                 if count >= 0:
                     return ids[:count]
                 size = -count
 
     def _find_newline(self) -> list[int]:
         """The tokens of a newline with the space that SentencePiece adds; empty where none is added."""
-        if self._c.llama_vocab_type(self._vocab) != self._c.LLAMA_VOCAB_TYPE_SPM:
+        if self._c.llama_vocab_type(self.vocab) != self._c.LLAMA_VOCAB_TYPE_SPM:
             return []
         return [] if self.metadata.get("tokenizer.ggml.add_space_prefix") == "false" else self._tokenize("\n", False)
 
@@ -166,16 +153,16 @@ class Runner:
         piece = self._pieces.get(token)
         if piece is None:
             text = ctypes.create_string_buffer(256)
-            length = self._c.llama_token_to_piece(self._vocab, token, text, len(text), 0, False)
+            length = self._c.llama_token_to_piece(self.vocab, token, text, len(text), 0, False)
             if length < 0:
                 text = ctypes.create_string_buffer(-length)
-                length = self._c.llama_token_to_piece(self._vocab, token, text, len(text), 0, False)
+                length = self._c.llama_token_to_piece(self.vocab, token, text, len(text), 0, False)
             piece = self._pieces[token] = text.raw[:length]
         return piece
 
     def ends(self, token: int) -> bool:
         """True when `token` ends the answer."""
-        return bool(self._c.llama_vocab_is_eog(self._vocab, token))
+        return bool(self._c.llama_vocab_is_eog(self.vocab, token))
 
     # ---- computing
 
@@ -185,7 +172,7 @@ class Runner:
         After ABORTED or a number below -1 part of the batch may be in the memory; `remove` it.
         """
         at = 0
-        self._outputs.clear()
+        self._is_read = False
         for slot, start, tokens, outputs in jobs:
             end = at + len(tokens)
             if end == at + 1:
@@ -197,42 +184,26 @@ class Runner:
                 self._seq_id[at:end] = self._slot_address[slot]
                 self._output[at:end] = 0
                 self._output[end - outputs : end] = 1
-            self._outputs.extend(range(end - outputs, end))
             at = end
         self._batch.n_tokens = at
         return int(self._c.llama_decode(self._context, self._batch))
 
     def make_sampler(self, draw: Draw) -> Sampler:
-        """What draws a sequence's tokens by `draw`."""
-        if draw.greedy:
-            return Sampler(self, None)
-        c = self._c
-        chain = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
-        if draw.top_k:
-            c.llama_sampler_chain_add(chain, c.llama_sampler_init_top_k(draw.top_k))
-        if draw.top_p < 1:
-            c.llama_sampler_chain_add(chain, c.llama_sampler_init_top_p(draw.top_p, 1))
-        if draw.min_p > 0:
-            c.llama_sampler_chain_add(chain, c.llama_sampler_init_min_p(draw.min_p, 1))
-        c.llama_sampler_chain_add(chain, c.llama_sampler_init_temp(draw.temperature))
-        c.llama_sampler_chain_add(chain, c.llama_sampler_init_dist(draw.seed))
-        return Sampler(self, chain)
+        """The sampler of one sequence, to be closed by its owner."""
+        return Sampler(self, draw)
 
-    def free_chain(self, chain: Any) -> None:
-        """Release a sampler chain of llama.cpp's."""
-        self._c.llama_sampler_free(chain)
-
-    def sample(self, row: int, chain: Any) -> int:
-        """Draw from the `row`-th output of the last `decode` by `chain`, or greedily where that is None."""
-        if chain is not None:
-            return int(self._c.llama_sampler_sample(chain, self._context, self._outputs[row]))
-        # numpy's argmax is ten times as fast as the C sampler's walk over candidates
-        address = ctypes.addressof(self._c.llama_get_logits(self._context).contents)
-        if self._logits is None or address != self._logits_address:
-            rows = (ctypes.c_float * self._n_vocab * self.slots).from_address(address)
-            self._logits = np.ctypeslib.as_array(rows)
-            self._logits_address = address
-        return int(self._logits[row].argmax())
+    def logits(self, row: int) -> Floats:
+        """The logits of the `row`-th output of the last `decode`, in the order of its jobs: a view, (n_vocab,)."""
+        if not self._is_read:
+            # one call for all rows; numpy's view is made once, as the buffer hardly ever moves
+            address = ctypes.addressof(self._c.llama_get_logits(self._context).contents)
+            if self._logits is None or address != self._logits_address:
+                rows = (ctypes.c_float * self.n_vocab * self.slots).from_address(address)
+                self._logits, self._logits_address = np.ctypeslib.as_array(rows), address
+            self._is_read = True
+        assert self._logits is not None
+        row_logits: Floats = self._logits[row]
+        return row_logits
 
     def remove(self, slot: int, start: int) -> bool:
         """Empty the cells of `slot` from position `start` on. False when the model's memory can only forget it all."""

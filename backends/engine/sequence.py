@@ -7,11 +7,14 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from backends.engine.detokenizer import Detokenizer
-from backends.engine.sampler import Draw
+from backends.engine.draw import Draw
 from backends.events import Event, Token
+
+if TYPE_CHECKING:
+    from backends.engine.sampler import Sampler
 
 _keys = itertools.count(1)
 
@@ -48,18 +51,6 @@ def append_joined(events: Any, event: Event) -> None:
         events.append(event)
 
 
-class TokenSampler(Protocol):
-    """What draws a sequence's tokens: runner.py's, made when the sequence is admitted."""
-
-    def sample(self, row: int) -> int:
-        """Draw from the `row`-th output of the step that was just computed."""
-        ...
-
-    def close(self) -> None:
-        """Release it; may be called again."""
-        ...
-
-
 class Sequence:
     """The state of one request. Made on the asyncio side, then touched by the scheduler thread only.
 
@@ -90,7 +81,7 @@ class Sequence:
         self.source: Sequence | None = None
         self.wanted = 0
         self.extra_cells = 0
-        self._sampler: TokenSampler | None = None
+        self._sampler: Sampler | None = None
         self.queued_ms = self.now()
         self.position = 0  # in the queue, as last told to the client
         self.started_ms: float | None = None
@@ -99,13 +90,13 @@ class Sequence:
         self.unsent = 0  # tokens whose text is held back
 
     @property
-    def sampler(self) -> TokenSampler:
+    def sampler(self) -> Sampler:
         """What draws its tokens; there is one from its admission until `close`."""
         assert self._sampler is not None
         return self._sampler
 
     @sampler.setter
-    def sampler(self, sampler: TokenSampler) -> None:
+    def sampler(self, sampler: Sampler) -> None:
         self._sampler = sampler
 
     def close(self) -> None:
