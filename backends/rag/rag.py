@@ -3,6 +3,8 @@
     stream(request) -> Status retrieving -> (work) -> Status retrieving (ms, passages), reranking (ms), assembling (ms)
                     -> Meta (spans) -> the inner stream, on the clock of our call, with Citation events
 
+The inner backend prefills the stable prefix, all before the newest question, while the documents are searched.
+
 The passages that close "retrieving" carry the ids under which the model sees them, which are known after assembly: the
 work of all three steps is done first and then reported, step by step. What they cost stands in the spans.
 """
@@ -12,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 
 import msgspec
 
@@ -70,10 +72,9 @@ class Rag:
     async def warm(self, request: ChatRequest) -> None:
         """Bring the index up to date, and warm `inner` with what is certain already: all before the newest question."""
         wanted = self._wanted(request)
-        messages = request.messages[: wanted[1]] if wanted else request.messages
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._prepare())
-            tasks.create_task(self._inner.warm(self._inner_request(request, messages)))
+            tasks.create_task(self._warm_inner(request, wanted[1] if wanted else len(request.messages)))
 
     async def aclose(self) -> None:
         """Close the inner backend, then the retriever; running streams end with an `Error`."""
@@ -89,7 +90,8 @@ class Rag:
             retriever, newest = wanted
             yield Status("retrieving", 1, _STEPS)
             try:
-                context = await self._gather(retriever, messages, started)
+                async with _beside(self._warm_inner(request, newest)):
+                    context = await self._gather(retriever, messages, started)
             except BackendError as error:
                 yield error.event()
                 return
@@ -123,6 +125,10 @@ class Rag:
             Span("reranking", retrieved, reranked - retrieved),
             Span("context_assembly", reranked, assembled - reranked),
         )
+
+    async def _warm_inner(self, request: ChatRequest, certain: int) -> None:
+        """Let `inner` prefill the first `certain` messages: those that no source is put into any more."""
+        await self._inner.warm(self._inner_request(request, request.messages[:certain]))
 
     async def _prepare(self) -> None:
         if self._retriever is not None:
@@ -201,6 +207,17 @@ class _Relay:
     def _token(self, text: str) -> Token:
         token, self._count = Token(text, self._count), 0
         return token
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run `work`, whose result nobody needs, beside the body and no longer than it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def _ms_since(started: float) -> float:

@@ -244,6 +244,27 @@ async def test_cancelling_a_retrieval_never_asks_the_model() -> None:
     assert inner.requests == []
 
 
+async def test_the_stable_prefix_is_warmed_while_the_documents_are_searched() -> None:
+    inner, stuck = Scripted(*answer("Yes")), Stuck()
+    task = asyncio.create_task(events_of(Rag(inner, stuck), ask("Hello", "Hi.", PAUSE)))
+    await stuck.asked.wait()
+    assert [[message.content for message in request.messages] for request in inner.warmed] == [[SYSTEM, "Hello", "Hi."]]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_warming_that_takes_longer_than_the_search_holds_nobody_up(retriever: FolderRetriever) -> None:
+    class Slow(Scripted):
+        """Never done with warming."""
+
+        async def warm(self, request: ChatRequest) -> None:
+            await asyncio.Event().wait()
+
+    events = await events_of(Rag(Slow(*answer("Yes")), retriever), ask(PAUSE))
+    assert isinstance(events[-1], Done)
+
+
 async def test_a_failed_retrieval_is_an_error_event() -> None:
     inner = Scripted(*answer("Yes"))
     failing = Stuck(BackendError(Code.INTERNAL, "the index is broken", retryable=True))
