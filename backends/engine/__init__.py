@@ -8,7 +8,7 @@
     kv_cache.py     the account of KV cells (pure)
     residency.py    where prefixes rest that may come again; prefix_cache.py: which, and who goes first (pure)
     runner.py       computes with llama.cpp; load.py loads it, library.py finds it, machine.py says what there is
-    sampler.py      draws a token, by the rule in draw.py; detokenizer.py: what of it may be shown
+    sampler.py      draws a token, by the rule in draw.py and with dice.py; detokenizer.py: what of it may be shown
 
 llama.cpp and numpy are imported when an engine starts, not with this package.
 """

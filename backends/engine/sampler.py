@@ -12,12 +12,12 @@ none of them fits, the likeliest tokens that fit are looked for, at first among 
 from __future__ import annotations
 
 import ctypes
-import random
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from backends.engine.dice import race
 from backends.engine.draw import Draw
 
 if TYPE_CHECKING:
@@ -69,17 +69,17 @@ class Candidates:
 
 
 class Sampler:
-    """The sampling state of one sequence: its chain in llama.cpp, its random numbers, what its penalties remember.
+    """The sampling state of one sequence: its chain in llama.cpp, what its penalties remember, how much was `drawn`.
 
-    Made, used and closed on the scheduler's thread. `random` gives all random numbers of the sequence, speculation's
-    included, so that a seed repeats an answer.
+    Made, used and closed on the scheduler's thread. The draw is the dice's (dice.py), by seed and place in the answer,
+    so that a seed repeats an answer in any company and with any draft.
     """
 
     def __init__(self, runner: Runner, draw: Draw) -> None:
         self._runner = runner
         self._c = runner.library
         self._draw = draw
-        self.random = random.Random(draw.seed)
+        self.drawn = 0  # tokens accepted so far; not counted for greedy, where no dice are thrown
         self._history = _History(draw) if draw.has_penalties else None
         self._bias_ids = np.array([token for token, _ in draw.logit_bias], np.int32)
         self._bias = np.array([value for _, value in draw.logit_bias], np.float32)
@@ -104,17 +104,23 @@ class Sampler:
         return _softmax(*self._runner.candidates.filter(self._chain, *self._narrowed(logits)))
 
     def draw(self, distribution: Distribution) -> int:
-        """One token of `distribution`, with the next random number."""
-        sums = np.cumsum(distribution.probabilities, dtype=np.float64)
-        at = int(np.searchsorted(sums, self.random.random() * sums[-1], side="right"))
-        return int(distribution.ids[min(at, sums.size - 1)])
+        """The token of `distribution` for this place of the answer."""
+        return race(distribution.ids, distribution.probabilities, self._draw.seed, self.drawn)
 
     def accept(self, token: int) -> None:
         """`token` has become part of the answer."""
+        self.drawn += 1
         if self._history is not None:
             self._history.add(token)
         if self._draw.dry_multiplier:
             self._c.llama_sampler_accept(self._chain, token)
+
+    def foresee(self, row: int, place: int) -> int:
+        """What would be drawn from the `row`-th output at `place` of the answer, if it had the history of now."""
+        if self._greedy:
+            return int(self._runner.logits(row).argmax())
+        distribution = self.distribution(row)
+        return race(distribution.ids, distribution.probabilities, self._draw.seed, place)
 
     def close(self) -> None:
         """Free what llama.cpp holds."""
