@@ -1,15 +1,8 @@
-"""The account of the KV cache: which sequence was promised how many cells, and how many of them it fills.
-
-llama.cpp's unified cache places a sequence's cells wherever they are free and cannot be asked how many are in use, so
-the engine keeps the account itself. Nothing here touches llama.cpp.
-"""
+"""The size of the KV cache: what a cell costs, and how many there are for the memory at hand."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-
-import msgspec
 
 from backends.engine.options import EngineOptions, KvType
 
@@ -63,68 +56,3 @@ def plan(options: EngineOptions, n_ctx_train: int, token_bytes: int, memory: int
 
 def _gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB"
-
-
-class _Account(msgspec.Struct):
-    promised: int
-    used: int = 0
-
-
-class KvCells:
-    """Cells promised to and used by sequences, by their slot. `used` never exceeds `promised`, nor that `total`."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self._accounts: dict[int, _Account] = {}
-
-    @property
-    def promised(self) -> int:
-        """Cells that running sequences may fill until they end."""
-        return sum(account.promised for account in self._accounts.values())
-
-    @property
-    def used(self) -> int:
-        """Cells that hold a token now."""
-        return sum(account.used for account in self._accounts.values())
-
-    @property
-    def free(self) -> int:
-        """Cells not yet promised to anybody."""
-        return self.total - self.promised
-
-    def is_promised(self, slot: int) -> bool:
-        """Whether `slot` has a sequence with a promise."""
-        return slot in self._accounts
-
-    def promise(self, slot: int, cells: int) -> None:
-        """Set `cells` aside for a new sequence. Raises ValueError if the slot is taken or there are not so many."""
-        if slot in self._accounts:
-            raise ValueError(f"slot {slot} is taken")
-        if not 0 < cells <= self.free:
-            raise ValueError(f"{cells} cells asked, {self.free} of {self.total} free")
-        self._accounts[slot] = _Account(cells)
-
-    def fill(self, slot: int, used: int) -> None:
-        """The sequence in `slot` now fills `used` cells. Raises ValueError beyond what it was promised."""
-        account = self._accounts[slot]
-        if not 0 <= used <= account.promised:
-            raise ValueError(f"slot {slot} fills {used} of {account.promised} promised cells")
-        account.used = used
-
-    def settle(self, slot: int) -> None:
-        """The sequence in `slot` grows no more: what it does not fill of its promise is free again."""
-        account = self._accounts[slot]
-        account.promised = account.used
-
-    def check(self, held: Mapping[int, int]) -> None:
-        """Compare the account with itself and with `held`, the tokens that llama.cpp holds by slot.
-
-        Raises AssertionError. For tests, which call it after every step.
-        """
-        assert {slot: account.used for slot, account in self._accounts.items()} == dict(held)
-        assert all(0 <= account.used <= account.promised for account in self._accounts.values())
-        assert 0 <= self.used <= self.promised <= self.total
-
-    def release(self, slot: int) -> None:
-        """The sequence in `slot` has ended and its cells are empty."""
-        del self._accounts[slot]

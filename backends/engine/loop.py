@@ -16,7 +16,7 @@ from backends.engine.queue import Queue
 from backends.engine.residency import Residency
 from backends.engine.runner import Runner
 from backends.engine.running import Running
-from backends.engine.scheduler import Active, plan_step
+from backends.engine.scheduler import plan_step
 from backends.engine.sequence import Sequence
 from backends.engine.step import Stepper
 from backends.errors import BackendError, Code
@@ -115,12 +115,11 @@ class StepLoop:
         self._live.pop(sequence.key, None)
 
     def _step(self) -> None:
-        if self._running.deferred:
-            self._running.resume_deferred()
-        active = [Active(it.key, it.pending) for it in self._running if it.source is None]
         chunk = self._options.prefill_chunk
         budget = chunk if self._running.hint is None else min(HINT_CHUNK, chunk)
-        plan = plan_step(active, budget, self._options.n_batch)
+        plan = plan_step(self._running.active(), budget, self._options.n_batch)
+        for part in plan:
+            self._running.begin(self._running[part.key])
         if self._outbox.is_due:
             self._outbox.publish()
         if plan:

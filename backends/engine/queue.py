@@ -9,7 +9,6 @@ from backends.engine.outbox import Outbox
 from backends.engine.prefix_cache import pack
 from backends.engine.residency import MIN_SHARED, Residency
 from backends.engine.running import Running
-from backends.engine.scheduler import Candidate, admit
 from backends.engine.sequence import Sequence
 from backends.errors import BackendError, Code
 from backends.events import Status
@@ -31,8 +30,7 @@ class Queue:
 
     def take_in(self, sequence: Sequence) -> None:
         """Let `sequence` wait for its place; refuse it when too many do."""
-        candidate = Candidate(sequence.key, sequence.cells)
-        startable = not self._waiting and admit([candidate], self._free_streams, self._memory.available)
+        startable = not self._waiting and self._has_place(sequence)
         if not startable and len(self._waiting) >= self._options.max_queue:
             self._refuse(sequence, f"{len(self._waiting)} requests wait already")
             return
@@ -65,17 +63,15 @@ class Queue:
     def _admit_waiting(self) -> None:
         if not self._waiting:
             return
-        queue = [Candidate(sequence.key, sequence.cells) for sequence in self._waiting]
-        for _ in admit(queue, self._free_streams, self._memory.available):
+        while self._waiting and self._has_place(self._waiting[0]):
             self._running.start(self._waiting.popleft())
         for position, sequence in enumerate(self._waiting, 1):
             if sequence.position != position:
                 sequence.position = position
                 self._outbox.post(sequence, Status("queued", position=position))
 
-    @property
-    def _free_streams(self) -> int:
-        return self._options.max_streams - len(self._running)
+    def _has_place(self, sequence: Sequence) -> bool:
+        return len(self._running) < self._options.max_streams and self._running.has_cells_for(sequence)
 
     def _start_hint(self) -> None:
         """Start the hint if there is nothing else to do, and enough to gain."""

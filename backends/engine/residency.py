@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Sequence as Items
 
-from backends.engine.kv_cache import KvCells
+from backends.engine.kv_cells import KvCells
 from backends.engine.machine import available_memory
 from backends.engine.options import EngineOptions
 from backends.engine.prefix_cache import Costs, Prefix, PrefixCache, pack
@@ -40,7 +40,6 @@ class Residency:
         self.cells = KvCells(runner.info.kv_cells)
         self.costs = Costs()
         self.cache = PrefixCache(_host_limit(options))
-        self.resident_cells = 0  # of `cells`, those of kept prefixes: free as soon as somebody needs them
         self._free = list(range(runner.slots))
         self._fresh: deque[Prefix] = deque()  # kept, and not yet copied out
         self._draft: Prefix | None = None
@@ -48,12 +47,12 @@ class Residency:
     @property
     def available(self) -> int:
         """Cells that can be promised, once kept prefixes have made room."""
-        return self.cells.free + self.resident_cells
+        return self.cells.total - self.cells.busy
 
     @property
     def busy(self) -> int:
-        """Cells that running sequences fill. Shared ones count for everyone who holds them."""
-        return self.cells.used - self.resident_cells
+        """Cells that running sequences fill."""
+        return self.cells.busy_used
 
     @property
     def keeps(self) -> bool:
@@ -69,12 +68,29 @@ class Residency:
         return heapq.heappop(self._free)
 
     def promise(self, slot: int, cells: int) -> None:
-        """Promise `cells`, which are `available`, to `slot`, unless it has them."""
-        if self.cells.is_promised(slot):
-            return
-        while self.cells.free < cells:
+        """Promise `cells`, of which those that it does not share are `available`, to `slot`."""
+        shared = self.cells.shared(slot) if self.cells.is_promised(slot) else 0
+        while self.cells.free < cells - shared:
             self._evict()
         self.cells.promise(slot, cells)
+
+    def share(self, giver: int, slot: int, tokens: int, cells: int) -> int:
+        """Promise `cells` to the new sequence in `slot`; the first `tokens` are those of `giver`, filled or not.
+
+        Returns how many of them are filled.
+        """
+        self.cells.join(slot, giver, tokens)
+        filled = self.catch_up(slot)
+        self.promise(slot, cells)  # this may turn out `giver`, whose cells are held now
+        return filled
+
+    def catch_up(self, slot: int) -> int:
+        """`slot` takes what others have filled of the cells that it shares. Returns how many tokens it holds now."""
+        giver, filled = self.cells.ahead(slot)
+        if giver != slot:
+            self._runner.share(giver, slot, self.cells.used_by(slot), filled)
+            self.cells.fill(slot, filled)
+        return filled
 
     def free(self, slot: int) -> None:
         """Empty `slot`."""
@@ -94,7 +110,6 @@ class Residency:
             return
         kept = Prefix(partition, pack(tokens), slot)
         self.cells.settle(slot)
-        self.resident_cells += kept.tokens
         for prefix in self.cache.insert(kept):
             self._leave(prefix)
         if kept.slot < 0 or self._kind != "host":
@@ -151,7 +166,6 @@ class Residency:
     def _leave(self, prefix: Prefix) -> None:
         """`prefix` gives up its place in the KV cache, if it has one."""
         if prefix.slot >= 0:
-            self.resident_cells -= prefix.tokens
             self.free(prefix.slot)
             prefix.slot = -1
 
@@ -167,16 +181,12 @@ class Residency:
         self.cache.touch(prefix)
         return prefix, shared
 
-    def share(self, giver: int, slot: int, tokens: int) -> None:
-        """`slot`, empty so far, holds the first `tokens` of `giver` too."""
-        self._runner.share(giver, slot, tokens)
-
     def restore(self, prefix: Prefix, slot: int, tokens: int) -> int:
         """Put the first `tokens` of the copy of `prefix` into `slot`. Returns how many are there now: all or none.
 
         The copy is of the whole prefix and needs cells for all of it for a moment.
         """
-        while self.cells.total - self.cells.used < prefix.tokens and self.resident_cells:
+        while self.cells.total - self.cells.used < prefix.tokens and next(self.cache.resident(), None):
             self._evict()
         if prefix.state is None or self.cells.total - self.cells.used < prefix.tokens:
             return 0
@@ -194,7 +204,6 @@ class Residency:
         assert held == running | kept, f"llama.cpp holds {held}; running {running}, kept {kept}"
         self.cells.check(held)
         self.cache.check()
-        assert self.resident_cells == sum(kept.values())
         free = {slot: self._runner.positions(slot) for slot in self._free}
         assert not any(free.values()), f"slots nobody uses hold tokens: {free}"
         assert len(free) + len(running) + len(kept) == self._runner.slots

@@ -212,9 +212,9 @@ class Runner:
         self._c.llama_memory_seq_rm(self._memory, slot, -1, -1)
         return False
 
-    def share(self, giver: int, slot: int, tokens: int) -> None:
-        """Let the empty `slot` hold the first `tokens` cells of `giver` too."""
-        self._c.llama_memory_seq_cp(self._memory, giver, slot, 0, tokens)
+    def share(self, giver: int, slot: int, start: int, end: int) -> None:
+        """Let `slot`, which holds `start` tokens, hold the cells of `giver` from there to `end` too."""
+        self._c.llama_memory_seq_cp(self._memory, giver, slot, start, end)
 
     def save(self, slot: int) -> State:
         """A copy of all cells of `slot` in host memory."""

@@ -1,15 +1,19 @@
-"""The admitted sequences: how they begin, wait for a prefix that another computes, and leave."""
+"""The admitted sequences: how they begin, share what they have in common while it is computed, and leave."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from backends.engine.outbox import Outbox
-from backends.engine.prefix_cache import Live, best_live, pack
+from backends.engine.prefix_cache import Live, Offer, Prefix, best_live, pack
 from backends.engine.report import prefilling
 from backends.engine.residency import MIN_RESTORED, MIN_SHARED, Residency
 from backends.engine.runner import Runner
+from backends.engine.scheduler import Active
 from backends.engine.sequence import Sequence
+from backends.events import Status
+
+NOBODY = -1
 
 
 class Running:
@@ -20,7 +24,8 @@ class Running:
         self._memory = memory
         self._outbox = outbox
         self._sequences: dict[int, Sequence] = {}
-        self.deferred: list[Sequence] = []  # those that wait for their source
+        self._changes = 0  # how often somebody came or left
+        self._lent = (0, 0, 0)  # a waiting sequence, `_changes` then, and what running ones have of it
         self.hint: Sequence | None = None  # running, and then alone
 
     def __len__(self) -> int:
@@ -35,63 +40,101 @@ class Running:
     def __getitem__(self, key: int) -> Sequence:
         return self._sequences[key]
 
-    def start(self, sequence: Sequence) -> None:
-        """Admit `sequence`: there is a slot for it, and its cells are available."""
-        sequence.sampler = self._runner.make_sampler(sequence.draw)
-        sequence.slot = self._memory.take_slot()
-        self._sequences[sequence.key] = sequence
-        if sequence.is_hint:
-            self.hint = sequence
-        self._begin(sequence)
+    # ---- joining
 
-    def _begin(self, it: Sequence) -> None:
-        """Give `it` what there is of its prompt already and let it compute the rest; or let it wait for its source."""
+    def has_cells_for(self, it: Sequence) -> bool:
+        """Whether `it` can be admitted: what running ones share with it is not needed twice."""
+        available = self._memory.available
+        if it.cells <= available:
+            return True
+        if self._lent[:2] != (it.key, self._changes):
+            offer = best_live(pack(it.tokens[: it.prompt_tokens - 1]), self._relatives(it))
+            self._lent = it.key, self._changes, max(offer.shared, offer.coming)
+        return it.cells - self._lent[2] <= available
+
+    def start(self, it: Sequence) -> None:
+        """Admit `it`: there is a slot for it, and `has_cells_for` it. It gets what there is of its prompt already."""
+        it.sampler = self._runner.make_sampler(it.draw)
+        it.slot = self._memory.take_slot()
         packed = pack(it.tokens[: it.prompt_tokens - 1])  # the last one is always computed: its logits are needed
         live = best_live(packed, self._relatives(it))
         prefix, kept = self._memory.find(packed, it.partition)
-        if live.coming - max(live.shared, kept) >= MIN_RESTORED:
-            it.source, it.wanted = self._sequences[live.source], live.coming
-            self.deferred.append(it)
+        giver, tokens = self._affordable(it, self._preferences(live, prefix, kept))
+        if giver != NOBODY:
+            it.computed = self._memory.share(giver, it.slot, tokens, it.cells)
+        else:
             self._memory.promise(it.slot, it.cells)
-            return
-        it.source, it.started_ms = None, it.now()
-        shared = live.shared if live.shared >= max(kept, MIN_SHARED) else 0
-        if shared:
-            self._memory.share(self._sequences[live.giver].slot, it.slot, shared)
-        elif prefix is not None and prefix.slot >= 0:
-            self._memory.share(prefix.slot, it.slot, kept)
-            shared = kept
-        self._memory.promise(it.slot, it.cells)  # this may turn `prefix` out, hence after sharing it
-        if prefix is not None and not shared:
-            shared = self._memory.restore(prefix, it.slot, kept)
-        it.cached = it.computed = shared
-        self._memory.cells.fill(it.slot, shared)
-        self._outbox.post(it, prefilling(it))
+            if prefix is not None:
+                it.computed = self._memory.restore(prefix, it.slot, kept)
+                self._memory.cells.fill(it.slot, it.computed)
+        it.cached = it.computed
+        self._sequences[it.key] = it
+        self._changes += 1
+        if it.is_hint:
+            self.hint = it
+        if it.computed < tokens:
+            self._outbox.post(it, Status("queued", detail="another request computes the same prompt"))
+
+    def _preferences(self, live: Offer, prefix: Prefix | None, kept: int) -> Iterator[tuple[int, int]]:
+        """Whose first cells a prompt may take, and how many of them, best first."""
+        if live.coming - max(live.shared, kept) >= MIN_RESTORED:
+            yield self._sequences[live.source].slot, live.coming
+        if live.shared >= max(kept, MIN_SHARED):
+            yield self._sequences[live.giver].slot, live.shared
+        if prefix is not None and prefix.slot >= 0:
+            yield prefix.slot, kept
+        yield NOBODY, 0
+        if live.coming > live.shared:
+            yield self._sequences[live.source].slot, live.coming
+        elif live.shared:
+            yield self._sequences[live.giver].slot, live.shared
+
+    def _affordable(self, it: Sequence, preferences: Iterable[tuple[int, int]]) -> tuple[int, int]:
+        """The first for which there are enough cells. The last one is what `has_cells_for` counts on."""
+        available, choice = self._memory.available, (NOBODY, 0)
+        for choice in preferences:
+            giver, tokens = choice
+            cost = it.cells if giver == NOBODY else self._memory.cells.cost(it.cells, giver, tokens)
+            if cost <= available:
+                break
+        return choice
 
     def _relatives(self, it: Sequence) -> Iterator[Live]:
-        """The running sequences that begin like `it`."""
+        """The running sequences that begin like `it`, each with what of it may be shared."""
         for other in self:
-            if other is it or other.source or other.partition != it.partition:
+            if other.partition != it.partition:
                 continue
             if self._memory.keeps and other.tokens[:MIN_SHARED] == it.tokens[:MIN_SHARED]:
-                yield Live(other.key, pack(other.tokens), other.computed, other.prefilled_ms is None)
+                known = other.tokens[: max(other.computed, other.prompt_tokens - 1)]
+                yield Live(other.key, pack(known), other.computed, other.prefilled_ms is None)
 
-    def resume_deferred(self) -> None:
-        """Let those go on whose source has come far enough, or has left: then one of them takes its place."""
-        deferred, self.deferred = self.deferred, []
-        for it in deferred:
-            source = it.source
-            if source is None or it not in self:
-                continue
-            if source in self and source.computed < it.wanted:
-                self.deferred.append(it)
-            else:
-                self._begin(it)
+    # ---- steps
+
+    def active(self) -> list[Active]:
+        """What there is to do."""
+        return [Active(it.key, it.pending, self._stretch(it) if it.pending > 1 else 0) for it in self]
+
+    def _stretch(self, it: Sequence) -> int:
+        return self._memory.cells.stretch(it.slot)
+
+    def begin(self, it: Sequence) -> None:
+        """`it` is computed from now on, if it was not before."""
+        if it.started_ms is None:
+            it.started_ms = it.now()
+            self._outbox.post(it, prefilling(it))
 
     def advance(self, it: Sequence, tokens: int) -> None:
         """`tokens` more of `it` are in the KV cache."""
         it.computed += tokens
         self._memory.cells.fill(it.slot, it.computed)
+
+    def pass_on(self) -> None:
+        """Whoever waits for a prompt that another computes takes what has been computed of it."""
+        for it in self:
+            if it.pending > 1 and self._stretch(it):
+                filled = self._memory.catch_up(it.slot)
+                it.cached += filled - it.computed
+                it.computed = filled
 
     def roll_back(self, it: Sequence) -> None:
         """Forget what is in the KV cache behind the computed tokens of `it`: a failed step left it there."""
@@ -99,19 +142,21 @@ class Running:
             it.computed = it.cached = 0
             self._memory.cells.fill(it.slot, 0)
 
+    # ---- leaving
+
     def release(self, sequence: Sequence) -> None:
         """Take `sequence` out; what it computed is kept for others."""
         del self._sequences[sequence.key]
+        self._changes += 1
         sequence.close()
         self._memory.keep(
             sequence.slot, sequence.tokens[: sequence.computed], sequence.partition, draft=sequence.is_hint
         )
         if sequence is self.hint:
             self.hint = None
-        sequence.slot, sequence.source = -1, None
+        sequence.slot = NOBODY
 
     def check(self) -> None:
         """Compare the account of cells with what llama.cpp holds. Raises AssertionError."""
         self._memory.check({it.slot: it.computed for it in self})
-        assert all(it.source is None or it.computed == 0 for it in self)
-        assert {it.key for it in self if it.source} <= {it.key for it in self.deferred}
+        assert all(self._memory.cells.ahead(it.slot)[1] == it.computed for it in self), "somebody was not passed on to"

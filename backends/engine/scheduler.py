@@ -19,10 +19,14 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Active(msgspec.Struct, frozen=True):
-    """An admitted sequence: `pending` tokens of it are known but not computed. 1: it decodes; more: it prefills."""
+    """An admitted sequence: `pending` tokens of it are known but not computed. 1: it decodes; more: it prefills.
+
+    `stretch`: the part of several prompts in which it stands, the same number for all of them; 0: its own.
+    """
 
     key: int
     pending: int
+    stretch: int = 0
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -36,12 +40,15 @@ class Chunk(msgspec.Struct, frozen=True):
 def plan_step(active: Items[Active], prefill_budget: int, batch_limit: int) -> list[Chunk]:
     """The next batch: a decode token of everyone who decodes, then prompts in order of admission, within the budgets.
 
-    `prefill_budget`: tokens of prompts per step; `batch_limit`: tokens of the whole batch.
+    What is in several prompts is computed once, for the first of them. `prefill_budget`: tokens of prompts per step;
+    `batch_limit`: tokens of the whole batch.
     """
     step = [Chunk(sequence.key, 1, True) for sequence in active if sequence.pending == 1][:batch_limit]
     budget = min(prefill_budget, batch_limit - len(step))
+    stretches = set[int]()
     for sequence in active:
-        if sequence.pending > 1 and budget > 0:
+        if sequence.pending > 1 and budget > 0 and (not sequence.stretch or sequence.stretch not in stretches):
+            stretches.add(sequence.stretch)
             tokens = min(sequence.pending, budget)
             step.append(Chunk(sequence.key, tokens, tokens == sequence.pending))
             budget -= tokens

@@ -57,9 +57,8 @@ class Sequence:
     `tokens` is the prompt and what was sampled so far; the first `computed` of them are in the KV cache. While more
     than one is pending the sequence prefills; with one pending it decodes. `slot` is llama.cpp's sequence id, -1 while
     it waits. `cached` counts prompt tokens that were in the cache before; they are shared within a `partition` only.
-    `source` is the sequence that computes a long part of the same prompt just now: until it has come to `wanted` tokens
-    this one waits, in its slot and with its cells promised. `extra_cells` are promised besides those of prompt and
-    answer: for tokens that are drafted and may be thrown away. Times are milliseconds since `arrival`.
+    `extra_cells` are promised besides those of prompt and answer: for tokens that are drafted and may be thrown away.
+    Times are milliseconds since `arrival`.
     """
 
     def __init__(
@@ -78,8 +77,6 @@ class Sequence:
         self.slot = -1
         self.computed = 0
         self.cached = 0
-        self.source: Sequence | None = None
-        self.wanted = 0
         self.extra_cells = 0
         self._sampler: Sampler | None = None
         self.queued_ms = self.now()

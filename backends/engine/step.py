@@ -66,6 +66,7 @@ class Stepper:
                 row += job.outputs
             elif it.is_hint and it.pending == 0:
                 self._running.release(it)
+        self._running.pass_on()
 
     def _begin_answer(self, it: Sequence) -> None:
         """The prompt of `it` is computed, if it was not before. What that cost is remembered."""

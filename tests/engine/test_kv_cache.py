@@ -1,88 +1,11 @@
-"""The account of the KV cache, against a naive twin that has every cell as an object."""
+"""What the KV cache costs, and how large it is made."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from backends.engine.kv_cache import KvCells, bytes_per_token, plan
+from backends.engine.kv_cache import bytes_per_token, plan
 from backends.engine.options import EngineOptions
-
-TOTAL = 40
-slots = st.integers(0, 5)
-counts = st.integers(0, 30)
-
-
-class Twin(RuleBasedStateMachine):
-    """Every rule is done to the account and to a list of cells, each of which says who owns and who fills it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cells = KvCells(TOTAL)
-        self.owner: list[int | None] = [None] * TOTAL
-        self.filled: list[bool] = [False] * TOTAL
-
-    def owned(self, slot: int) -> list[int]:
-        return [cell for cell, owner in enumerate(self.owner) if owner == slot]
-
-    @rule(slot=slots, count=counts)
-    def promise(self, slot: int, count: int) -> None:
-        free = [cell for cell, owner in enumerate(self.owner) if owner is None]
-        if self.owned(slot) or not 0 < count <= len(free):
-            with pytest.raises(ValueError):
-                self.cells.promise(slot, count)
-            return
-        self.cells.promise(slot, count)
-        for cell in free[:count]:
-            self.owner[cell] = slot
-
-    @rule(slot=slots, count=counts)
-    def fill(self, slot: int, count: int) -> None:
-        owned = self.owned(slot)
-        if not owned or count > len(owned):
-            with pytest.raises((ValueError, KeyError)):
-                self.cells.fill(slot, count)
-            return
-        self.cells.fill(slot, count)
-        for index, cell in enumerate(owned):
-            self.filled[cell] = index < count
-
-    @rule(slot=slots)
-    def release(self, slot: int) -> None:
-        owned = self.owned(slot)
-        if not owned:
-            with pytest.raises(KeyError):
-                self.cells.release(slot)
-            return
-        self.cells.release(slot)
-        for cell in owned:
-            self.owner[cell], self.filled[cell] = None, False
-
-    @invariant()
-    def agree(self) -> None:
-        assert self.cells.promised == sum(owner is not None for owner in self.owner)
-        assert self.cells.used == sum(self.filled)
-        assert self.cells.free == self.owner.count(None)
-        held = {
-            slot: sum(self.filled[cell] for cell in self.owned(slot))
-            for slot in {owner for owner in self.owner if owner is not None}
-        }
-        self.cells.check(held)
-
-
-TestTwin = Twin.TestCase
-
-
-def test_check_finds_a_cell_that_the_account_does_not_know() -> None:
-    cells = KvCells(10)
-    cells.promise(0, 5)
-    cells.fill(0, 3)
-    cells.check({0: 3})
-    with pytest.raises(AssertionError):
-        cells.check({0: 4})
-    with pytest.raises(AssertionError):
-        cells.check({0: 3, 1: 1})
 
 
 def test_bytes_per_token_of_the_known_example() -> None:

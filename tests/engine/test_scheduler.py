@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.engine.kv_cache import KvCells
+from backends.engine.kv_cells import KvCells
 from backends.engine.scheduler import Active, Candidate, admit, answer_limit, plan_step
 
 pendings = st.lists(st.integers(1, 600), max_size=12)
