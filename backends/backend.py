@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -31,21 +31,42 @@ class Message(_Request, frozen=True):
 
 
 class Sampling(_Request, frozen=True):
-    """How the next token is drawn. None leaves the choice to the backend. `temperature` 0 is greedy."""
+    """How the next token is drawn. None leaves the choice to the backend. `temperature` 0 is greedy.
+
+    The penalties count the tokens of the answer, the last `penalty_last_n` of them; `dry_*` is DRY, which ends verbatim
+    repetitions. `logit_bias` has pairs of a token (its id, or a text: all tokens of it) and what is added to its logit,
+    -100 to 100; -100 bans it. `grammar` is GBNF as llama.cpp's grammars/README.md has it, `json_schema` a JSON schema:
+    the answer is of that form, as far as the length limit lets it. `top_logprobs`: report each token's log probability,
+    and those of so many of the likeliest (0: of none but the token itself).
+    """
 
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
+    typical_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    penalty_last_n: int | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: int | None = None
+    dry_penalty_last_n: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    logit_bias: tuple[tuple[int | str, float], ...] = ()
+    grammar: str = ""
+    json_schema: dict[str, Any] | None = None
+    top_logprobs: int | None = None
 
 
 class ChatRequest(_Request, frozen=True):
     """One answer to be made.
 
     `max_tokens` None takes the feature's default. `docs` False asks a RAG backend to answer without retrieval.
-    `continue_from` is the text of a cut answer to the last user message: the backend goes on after it.
+    `continue_from` is the text of a cut answer to the last user message: the backend goes on after it. `reasoning`
+    "off" asks a model that thinks before it answers not to, where that can be told.
     `key` makes a retried POST idempotent.
     """
 
@@ -56,6 +77,7 @@ class ChatRequest(_Request, frozen=True):
     feature: Feature = "chat"
     docs: bool = True
     continue_from: str = ""
+    reasoning: Literal["auto", "off"] = "auto"
     key: str = ""
 
     @property

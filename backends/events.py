@@ -59,11 +59,28 @@ class Status(_Event, frozen=True):
     passages: tuple[Citation, ...] = ()
 
 
+class Logprob(_Event, frozen=True):
+    """The natural logarithm of a token's probability, before any filter; never below -9999.
+
+    `token` is its text (a half character as U+FFFD), `id` its number in the vocabulary, -1 when that is not told.
+    `top`: the likeliest tokens in its place, itself included if it is one of them.
+    """
+
+    token: str
+    logprob: float
+    id: int = -1
+    top: tuple[Logprob, ...] = ()
+
+
 class Token(_Event, frozen=True):
-    """A piece of the answer's text; `count` tokens of it (0 when the server does not say how many)."""
+    """A piece of the answer's text; `count` tokens of it (0 when the server does not say how many).
+
+    `logprobs`: one for each of those tokens, where the request asked for them.
+    """
 
     text: str
     count: int = 1
+    logprobs: tuple[Logprob, ...] = ()
 
 
 class Reasoning(_Event, frozen=True):

@@ -48,7 +48,9 @@ class Answers:
         if sequence.first_token_ms is None:
             sequence.first_token_ms = sequence.now()
             self._outbox.post(sequence, first_meta(sequence, self._runner.info, self._memory.busy))
-        self._outbox.post_token(sequence, Token(text, sequence.unsent))
+        told = sequence.sampler.logprobs
+        logprobs = tuple(told.popleft() for _ in range(sequence.unsent)) if told else ()
+        self._outbox.post_token(sequence, Token(text, sequence.unsent, logprobs))
         sequence.unsent = 0
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from backends.backend import Sampling
+from backends.engine import gbnf
 from backends.errors import BackendError, Code
 
 _SEEDS = 0xFFFFFFFF
+
+MAX_BIASED = 1024
+"""Entries of a `logit_bias`."""
 
 
 class Draw(msgspec.Struct, frozen=True):
     """A complete sampling rule. Temperature 0 is greedy: the likeliest token, nothing drawn.
 
-    `logit_bias`: what is added to the logits of tokens, each at most once. The penalties look at the last
+    `logit_bias`: what is added to the logits of tokens, each at most once. `grammar`: GBNF, empty for none. The penalties look at the last
     `penalty_last_n` tokens of the answer, never at the prompt: what its sources say may be quoted. 0, and 1 for
     `top_p`, `typical_p` and `repetition_penalty`, switches a rule off.
     """
@@ -40,6 +44,8 @@ class Draw(msgspec.Struct, frozen=True):
     dry_penalty_last_n: int = 1024
     seed: int = 0
     logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: str = ""
+    top_logprobs: int | None = None
 
     @property
     def greedy(self) -> bool:
@@ -70,27 +76,82 @@ def model_defaults(metadata: Mapping[str, str]) -> Draw:
     return draw
 
 
-def resolve(sampling: Sampling, defaults: Draw) -> Draw:
+def resolve(sampling: Sampling, defaults: Draw, tokenize: Callable[[str], list[int]], n_vocab: int) -> Draw:
     """The rule for one request. Raises BackendError (BAD_REQUEST) that names the value and its range."""
-    given = {
-        name: value
-        for name in ("temperature", "top_k", "top_p", "min_p")
-        if (value := getattr(sampling, name)) is not None
-    }
+    given = {name: value for name in _LIMITS if (value := getattr(sampling, name)) is not None}
     seed = random.randrange(_SEEDS) if sampling.seed is None else sampling.seed % _SEEDS
-    draw = msgspec.structs.replace(defaults, **given, seed=seed)
+    draw = msgspec.structs.replace(
+        defaults,
+        **given,
+        seed=seed,
+        logit_bias=_bias(sampling.logit_bias, tokenize, n_vocab),
+        grammar=_grammar(sampling),
+        top_logprobs=sampling.top_logprobs,
+    )
     if problem := _problem(draw):
-        raise BackendError(Code.BAD_REQUEST, f"sampling: {problem}")
+        raise _refused(problem)
     return draw
 
 
+def _bias(
+    pairs: tuple[tuple[int | str, float], ...], tokenize: Callable[[str], list[int]], n_vocab: int
+) -> tuple[tuple[int, float], ...]:
+    """One sum per token; what comes to -100 or less is a ban. Raises BackendError (BAD_REQUEST)."""
+    if len(pairs) > MAX_BIASED:
+        raise _refused(f"logit_bias has {len(pairs):,} entries, at most {MAX_BIASED:,} are taken")
+    sums: dict[int, float] = {}
+    for token, value in pairs:
+        if not -100 <= value <= 100:
+            raise _refused(f"logit_bias of {token!r}: {value} is not between -100 and 100")
+        if isinstance(token, int) and not 0 <= token < n_vocab:
+            raise _refused(f"logit_bias: the model has no token {token}, its {n_vocab:,} are numbered from 0")
+        for each in {token} if isinstance(token, int) else set(tokenize(token)):
+            sums[each] = sums.get(each, 0.0) + value
+    return tuple((token, value if value > -100 else -math.inf) for token, value in sums.items())
+
+
+def _grammar(sampling: Sampling) -> str:
+    """The GBNF that the answer has to follow, empty for none. Raises BackendError (BAD_REQUEST)."""
+    if sampling.json_schema is None:
+        if sampling.grammar:
+            gbnf.check(sampling.grammar)
+        return sampling.grammar
+    if sampling.grammar:
+        raise _refused("grammar and json_schema exclude each other")
+    from backends.engine import json_schema
+
+    return json_schema.to_gbnf(sampling.json_schema)
+
+
+_LIMITS: dict[str, tuple[float, float]] = {
+    "temperature": (0, 100),
+    "top_k": (0, 2**31 - 1),
+    "top_p": (1e-6, 1),
+    "min_p": (0, 1),
+    "typical_p": (1e-6, 1),
+    "repetition_penalty": (0.01, 100),
+    "presence_penalty": (-100, 100),
+    "frequency_penalty": (-100, 100),
+    "penalty_last_n": (0, 1 << 16),
+    "dry_multiplier": (0, 100),
+    "dry_base": (1, 100),
+    "dry_allowed_length": (1, 1 << 16),
+    "dry_penalty_last_n": (0, 1 << 16),
+}
+"""From where to where the values may go, both included."""
+
+_MAX_TOP_LOGPROBS = 100
+
+
 def _problem(draw: Draw) -> str | None:
-    if not (math.isfinite(draw.temperature) and 0 <= draw.temperature <= 100):
-        return f"temperature {draw.temperature} is not between 0 and 100"
-    if not 0 <= draw.top_k < 2**31:
-        return f"top_k {draw.top_k} is negative or too large (0 switches it off)"
-    if not 0 < draw.top_p <= 1:
-        return f"top_p {draw.top_p} is not above 0 and at most 1"
-    if not 0 <= draw.min_p <= 1:
-        return f"min_p {draw.min_p} is not between 0 and 1"
+    for name, (low, high) in _LIMITS.items():
+        value = getattr(draw, name)
+        if not low <= value <= high:  # false for NaN as well
+            return f"{name} {value} is not between {low:g} and {high:g}"
+    if draw.top_logprobs is not None and not 0 <= draw.top_logprobs <= _MAX_TOP_LOGPROBS:
+        return f"top_logprobs {draw.top_logprobs} is not between 0 and {_MAX_TOP_LOGPROBS}"
     return None
+
+
+def _refused(problem: str) -> BackendError:
+    return BackendError(Code.BAD_REQUEST, f"sampling: {problem}")

@@ -146,11 +146,10 @@ class Engine:
     async def _submit(self, request: ChatRequest, arrival: float, loaded_ms: float) -> tuple[Sequence, StepLoop]:
         """Turn `request` into a sequence and hand it to the scheduler. Raises BackendError for what cannot be done."""
         runner, template, steps = self._loaded()
-        draw = resolve(request.sampling, model_defaults(runner.metadata))
         if request.max_tokens is not None and request.max_tokens < 1:
             raise BackendError(Code.BAD_REQUEST, f"max_tokens {request.max_tokens} is not at least 1")
         try:
-            prompt = await asyncio.to_thread(_prompt, runner, template, request)
+            prompt, draw = await asyncio.to_thread(_prompt_and_draw, runner, template, request)
         except BackendError as error:  # perhaps because the loop has died and closed the runner meanwhile
             raise self._failure or error from None
         n_ctx = runner.info.n_ctx
@@ -263,6 +262,16 @@ def _prompt(runner: Runner, template: ChatTemplate, request: ChatRequest) -> lis
     if not tokens:
         raise BackendError(Code.BAD_REQUEST, "the prompt is empty: the request has no messages")
     return tokens
+
+
+def _prompt_and_draw(runner: Runner, template: ChatTemplate, request: ChatRequest) -> tuple[list[int], Draw]:
+    """The prompt, and how to go on after it. Raises BackendError (BAD_REQUEST) for what is wrong with either."""
+    draw = resolve(
+        request.sampling, model_defaults(runner.metadata), lambda text: runner.tokenize(text, False), runner.n_vocab
+    )
+    if draw.grammar:
+        runner.check_grammar(draw.grammar)
+    return _prompt(runner, template, request), draw
 
 
 def _certain_prompt(runner: Runner, template: ChatTemplate, request: ChatRequest) -> list[int]:

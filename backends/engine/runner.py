@@ -11,11 +11,13 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from backends.engine.draw import Draw
+from backends.engine.grammar import Grammar
 from backends.engine.library import complaint
 from backends.engine.load import load, load_error
 from backends.engine.options import EngineOptions, Residency
@@ -134,7 +136,7 @@ class Runner:
         size = len(raw) + 8
         with self._vocab_lock:
             if not self._model:
-                raise BackendError(Code.SHUTDOWN, "the engine is closing", retryable=True)
+                raise _closing()
             while True:
                 ids = (ctypes.c_int32 * size)()
                 count = int(self._c.llama_tokenize(self.vocab, raw, len(raw), ids, size, False, special))
@@ -161,8 +163,22 @@ class Runner:
         return piece
 
     def ends(self, token: int) -> bool:
-        """True when `token` ends the answer."""
-        return bool(self._c.llama_vocab_is_eog(self.vocab, token))
+        """True when `token` ends the answer, `sampler.END` included."""
+        return token < 0 or bool(self._c.llama_vocab_is_eog(self.vocab, token))
+
+    @cached_property
+    def silent(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which tokens leave no text behind and do not end the answer either: control tokens, shape (n_vocab,)."""
+        control, ends = self._c.llama_vocab_is_control, self._c.llama_vocab_is_eog
+        tokens = range(self.n_vocab)
+        return np.array([control(self.vocab, token) and not ends(self.vocab, token) for token in tokens], np.bool_)
+
+    def check_grammar(self, source: str) -> None:
+        """Raises BackendError (BAD_REQUEST) when llama.cpp does not take the grammar `source`. From any thread."""
+        with self._vocab_lock:
+            if not self._model:
+                raise _closing()
+            Grammar(self, source).close()
 
     # ---- computing
 
@@ -246,6 +262,10 @@ class Runner:
                 self._c.llama_free(self._context)
                 self._c.llama_model_free(self._model)
                 self._model = None
+
+
+def _closing() -> BackendError:
+    return BackendError(Code.SHUTDOWN, "the engine is closing", retryable=True)
 
 
 def _bytes(state: State) -> Any:

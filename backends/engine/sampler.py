@@ -19,6 +19,8 @@ import numpy as np
 
 from backends.engine.dice import race
 from backends.engine.draw import Draw
+from backends.engine.grammar import Grammar
+from backends.events import Logprob
 
 if TYPE_CHECKING:
     from backends.engine.runner import Runner
@@ -34,6 +36,12 @@ _SPAN = 8.0
 
 _EVER = 80.0
 """Tokens this far below are never drawn. llama.cpp's typical sampling computes 0 * log(0) for those far enough."""
+
+_LIKELY = 256
+"""Where no candidate fits a grammar, so many of the likeliest tokens are tried before the whole vocabulary."""
+
+_LEAST = -9999.0
+"""The log probability that stands for that of an impossible token."""
 
 _ENTRY = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # llama_token_data
 
@@ -72,7 +80,8 @@ class Sampler:
     """The sampling state of one sequence: its chain in llama.cpp, what its penalties remember, how much was `drawn`.
 
     Made, used and closed on the scheduler's thread. The draw is the dice's (dice.py), by seed and place in the answer,
-    so that a seed repeats an answer in any company and with any draft.
+    so that a seed repeats an answer in any company and with any draft. `logprobs` fills with one
+    entry per accepted token, if they are asked for.
     """
 
     def __init__(self, runner: Runner, draw: Draw) -> None:
@@ -83,32 +92,48 @@ class Sampler:
         self._history = _History(draw) if draw.has_penalties else None
         self._bias_ids = np.array([token for token, _ in draw.logit_bias], np.int32)
         self._bias = np.array([value for _, value in draw.logit_bias], np.float32)
-        self._greedy = draw.greedy and not draw.has_penalties and not draw.logit_bias and not draw.dry_multiplier
-        self._chain: Any = None
-        if not self._greedy:
-            self._chain = self._make_chain()
+        self._grammar = Grammar(runner, draw.grammar) if draw.grammar else None
+        self._plain = draw == Draw(temperature=0, seed=draw.seed)
+        self._chain: Any = None if draw.greedy and not draw.dry_multiplier else self._make_chain()
+        self._row = 0  # the output that was looked at last
+        self.logprobs: deque[Logprob] = deque()
 
     def sample(self, row: int) -> int:
-        """Draw from the `row`-th output of the last `decode`, and accept what was drawn."""
-        if self._greedy:
+        """Draw from the `row`-th output of the last `decode`, and accept what was drawn. END: nothing can follow.
+
+        Raises BackendError (BAD_REQUEST) when a grammar turns out to be too ambiguous.
+        """
+        if self._plain:
             return int(self._runner.logits(row).argmax())
-        token = self.draw(self.distribution(row))
+        self._row = row
+        logits = self._penalized(self._runner.logits(row))
+        loose = self._filtered(*self._narrowed(logits))
+        token = self.draw(loose)
+        # who wins the race against all has won against those that fit; they race again only where the winner does not
+        if self._grammar is not None and not self._grammar.fits(np.array([token], np.int32))[0]:
+            token = self.draw(self._fitting(logits, loose))
         self.accept(token)
         return token
 
     def distribution(self, row: int) -> Distribution:
-        """What `sample` would draw from."""
+        """What `sample` would draw from. Raises as it does."""
+        self._row = row
         logits = self._penalized(self._runner.logits(row))
-        if self._draw.greedy and not self._draw.dry_multiplier:
-            return _certainly(int(logits.argmax()))
-        return _softmax(*self._runner.candidates.filter(self._chain, *self._narrowed(logits)))
+        loose = self._filtered(*self._narrowed(logits))
+        return loose if self._grammar is None else self._fitting(logits, loose)
 
     def draw(self, distribution: Distribution) -> int:
         """The token of `distribution` for this place of the answer."""
         return race(distribution.ids, distribution.probabilities, self._draw.seed, self.drawn)
 
     def accept(self, token: int) -> None:
-        """`token` has become part of the answer."""
+        """`token` has become part of the answer: it follows the output that was looked at last."""
+        if token == END:
+            return
+        if self._draw.top_logprobs is not None:
+            self.logprobs.append(self._logprob(token, self._draw.top_logprobs))
+        if self._grammar is not None:
+            self._grammar.accept(token)
         self.drawn += 1
         if self._history is not None:
             self._history.add(token)
@@ -117,7 +142,7 @@ class Sampler:
 
     def foresee(self, row: int, place: int) -> int:
         """What would be drawn from the `row`-th output at `place` of the answer, if it had the history of now."""
-        if self._greedy:
+        if self._plain:
             return int(self._runner.logits(row).argmax())
         distribution = self.distribution(row)
         return race(distribution.ids, distribution.probabilities, self._draw.seed, place)
@@ -127,6 +152,9 @@ class Sampler:
         if self._chain is not None:
             self._c.llama_sampler_free(self._chain)
             self._chain = None
+        if self._grammar is not None:
+            self._grammar.close()
+            self._grammar = None
 
     def _penalized(self, logits: Floats) -> Floats:
         """`logits` with bias and penalties; a copy if there are any."""
@@ -146,6 +174,40 @@ class Sampler:
             return logits, None
         ids = np.flatnonzero(logits > logits.max() - (_SPAN if draw.top_k else _EVER)).astype(np.int32)
         return (logits[ids], ids) if ids.size >= draw.top_k else (logits, None)
+
+    def _filtered(self, logits: Floats, ids: Ids | None = None) -> Distribution:
+        """What the chain leaves of `ids` (None: of all tokens) with their `logits`."""
+        if self._chain is None:
+            best = int(logits.argmax())
+            return _certainly(best if ids is None else int(ids[best]))
+        return _softmax(*self._runner.candidates.filter(self._chain, logits, ids))
+
+    def _fitting(self, logits: Floats, loose: Distribution) -> Distribution:
+        """What the grammar leaves of `loose`; if nothing, what the chain leaves of the likeliest tokens that fit."""
+        assert self._grammar is not None
+        weights = loose.probabilities * self._grammar.fits(loose.ids)
+        if (total := weights.sum()) > 0:
+            return Distribution(loose.ids, weights / total)
+        for count in (_LIKELY, logits.size):
+            ids = np.argpartition(logits, -count)[-count:] if count < logits.size else np.arange(logits.size)
+            ids = ids.astype(np.int32)
+            ids = ids[self._grammar.fits(ids) & np.isfinite(logits[ids])]
+            if ids.size:
+                return self._filtered(logits[ids], ids)
+        return _certainly(END)
+
+    def _logprob(self, token: int, top: int) -> Logprob:
+        logits = self._runner.logits(self._row)
+        largest = logits.max()
+        total = largest + np.log(np.exp(logits - largest).sum())
+        likeliest = np.argpartition(logits, -top)[-top:] if top else np.empty(0, np.int64)
+        likeliest = likeliest[np.argsort(-logits[likeliest])]
+
+        def entry(each: int, others: tuple[Logprob, ...] = ()) -> Logprob:
+            text = self._runner.piece(each).decode("utf-8", "replace")
+            return Logprob(text, max(float(logits[each] - total), _LEAST), each, others)
+
+        return entry(token, tuple(entry(int(each)) for each in likeliest))
 
     def _make_chain(self) -> Any:
         c, draw = self._c, self._draw

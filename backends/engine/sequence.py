@@ -46,7 +46,8 @@ class Mailbox:
 def append_joined(events: Any, event: Event) -> None:
     """Append `event` to the list or deque `events`, joining it with a token before it."""
     if events and type(event) is Token and type(events[-1]) is Token:
-        events[-1] = Token(events[-1].text + event.text, events[-1].count + event.count)
+        last = events[-1]
+        events[-1] = Token(last.text + event.text, last.count + event.count, last.logprobs + event.logprobs)
     else:
         events.append(event)
 
