@@ -24,9 +24,9 @@ MAX_BIASED = 1024
 class Draw(msgspec.Struct, frozen=True):
     """A complete sampling rule. Temperature 0 is greedy: the likeliest token, nothing drawn.
 
-    `logit_bias`: what is added to the logits of tokens, each at most once. `grammar`: GBNF, empty for none. The penalties look at the last
-    `penalty_last_n` tokens of the answer, never at the prompt: what its sources say may be quoted. 0, and 1 for
-    `top_p`, `typical_p` and `repetition_penalty`, switches a rule off.
+    `logit_bias`: what is added to the logits of tokens, each at most once. The penalties look at the last
+    `penalty_last_n` tokens of the answer, never at the prompt: what its sources say may be quoted. `grammar`: GBNF,
+    empty for none. 0, and 1 for `top_p`, `typical_p` and `repetition_penalty`, switches a rule off.
     """
 
     temperature: float = 0.8
@@ -51,6 +51,12 @@ class Draw(msgspec.Struct, frozen=True):
     def greedy(self) -> bool:
         """True when the likeliest token is taken."""
         return self.temperature == 0
+
+    @property
+    def takes_the_largest(self) -> bool:
+        """True when the token with the largest logit is taken, and nothing else matters."""
+        ruled = self.has_penalties or self.dry_multiplier or self.logit_bias or self.grammar
+        return self.greedy and not ruled and self.top_logprobs is None
 
     @property
     def has_penalties(self) -> bool:

@@ -48,7 +48,7 @@ def check(source: str) -> None:
     rules, named = set[str](), dict[str, int]()
     depth, opened, before = 0, 0, ""
     for symbol in _symbols(source):
-        if before in ("", "rule") and symbol.kind == "repeat" or (before == "open" and symbol.kind == "repeat"):
+        if symbol.kind == "repeat" and before in ("", "rule", "open"):
             raise _mistake(source, symbol.at, f"nothing stands before {symbol.text!r}")
         if symbol.kind == "rule":
             if depth:

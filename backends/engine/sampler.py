@@ -80,8 +80,8 @@ class Sampler:
     """The sampling state of one sequence: its chain in llama.cpp, what its penalties remember, how much was `drawn`.
 
     Made, used and closed on the scheduler's thread. The draw is the dice's (dice.py), by seed and place in the answer,
-    so that a seed repeats an answer in any company and with any draft. `logprobs` fills with one
-    entry per accepted token, if they are asked for.
+    so that a seed repeats an answer in any company and with any draft. `logprobs` fills with an entry per accepted
+    token, if they are asked for.
     """
 
     def __init__(self, runner: Runner, draw: Draw) -> None:
@@ -93,7 +93,7 @@ class Sampler:
         self._bias_ids = np.array([token for token, _ in draw.logit_bias], np.int32)
         self._bias = np.array([value for _, value in draw.logit_bias], np.float32)
         self._grammar = Grammar(runner, draw.grammar) if draw.grammar else None
-        self._plain = draw == Draw(temperature=0, seed=draw.seed)
+        self._plain = draw.takes_the_largest
         self._chain: Any = None if draw.greedy and not draw.dry_multiplier else self._make_chain()
         self._row = 0  # the output that was looked at last
         self.logprobs: deque[Logprob] = deque()
@@ -189,8 +189,8 @@ class Sampler:
         if (total := weights.sum()) > 0:
             return Distribution(loose.ids, weights / total)
         for count in (_LIKELY, logits.size):
-            ids = np.argpartition(logits, -count)[-count:] if count < logits.size else np.arange(logits.size)
-            ids = ids.astype(np.int32)
+            among = np.argpartition(logits, -count)[-count:] if count < logits.size else np.arange(logits.size)
+            ids = among.astype(np.int32)
             ids = ids[self._grammar.fits(ids) & np.isfinite(logits[ids])]
             if ids.size:
                 return self._filtered(logits[ids], ids)

@@ -62,11 +62,20 @@ class Stepper:
                 self._outbox.post(it, prefilling(it))
             if job.outputs:
                 self._begin_answer(it)
-                self._answers.accept(it, [it.sampler.sample(row)])
+                self._draw(it, row)
                 row += job.outputs
             elif it.is_hint and it.pending == 0:
                 self._running.release(it)
         self._running.pass_on()
+
+    def _draw(self, it: Sequence, row: int) -> None:
+        """The next token of `it`, or its end if it turns out that its rules cannot be kept."""
+        try:
+            token = it.sampler.sample(row)
+        except BackendError as error:
+            self._answers.fail(it, error)
+        else:
+            self._answers.accept(it, [token])
 
     def _begin_answer(self, it: Sequence) -> None:
         """The prompt of `it` is computed, if it was not before. What that cost is remembered."""

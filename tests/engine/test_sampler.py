@@ -167,6 +167,22 @@ def test_dry_makes_a_repetition_end(make: MakeSampler, temperature: float) -> No
     assert again in as_dict(plain.distribution(0))
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_log_probabilities_are_the_models_own(runner: Runner, make: MakeSampler, temperature: float) -> None:
+    """Before any rule: a ban, say, does not show in them."""
+    logits = runner.logits(0)
+    expected = np.log(softmax(logits))
+    best = int(logits.argmax())
+    sampler = make(Draw(temperature=temperature, top_logprobs=3, logit_bias=((best, float("-inf")),)))
+    token = sampler.sample(0)
+    (entry,) = sampler.logprobs
+    assert (entry.id, entry.token) == (token, runner.piece(token).decode("utf-8", "replace"))
+    assert entry.logprob == pytest.approx(expected[token], abs=1e-4)
+    assert [other.id for other in entry.top] == np.argsort(-logits)[:3].tolist()
+    assert [other.logprob for other in entry.top] == pytest.approx(sorted(expected)[:-4:-1], abs=1e-4)
+    assert token != best
+
+
 def test_closing_twice_is_harmless(make: MakeSampler) -> None:
     sampler = make(Draw())
     sampler.close()
