@@ -23,11 +23,12 @@ import msgspec
 
 from backends.backend import Backend, ChatRequest
 from backends.errors import BackendError, Code, http_code
-from backends.events import Done, Error, Event, FinishReason, Meta, Reasoning, Status, Token, is_terminal
+from backends.events import Done, Error, Event, FinishReason, Logprob, Meta, Reasoning, Status, Token, is_terminal
 from backends.providers import ProviderOptions, Site
 from backends.sse.address import Address, parse_address
 from backends.sse.credentials import read_key
 from backends.sse.excerpt import clean, is_context_full, message_of
+from backends.sse.openai_sampling import LLAMA_SERVER, VLLM, logprobs_of, sampling_fields
 from backends.sse.placement import Timing
 from backends.sse.remote import Remote
 from backends.sse.timeouts import Timeouts
@@ -41,12 +42,12 @@ _DECODER = msgspec.json.Decoder()
 _PATH = "/chat/completions"
 
 _EXTRAS: dict[str, dict[str, Any]] = {
-    "llamacpp": {"return_progress": True},
+    LLAMA_SERVER: {"return_progress": True},
 }
 """What a server takes beyond the common form, by its models' `owned_by`; others refuse fields they do not know."""
 
 _CONTINUE: dict[str, dict[str, Any]] = {
-    "vllm": {"continue_final_message": True, "add_generation_prompt": False},
+    VLLM: {"continue_final_message": True, "add_generation_prompt": False},
 }
 """What makes a server go on after a trailing assistant message; llama-server does so by itself."""
 
@@ -164,7 +165,7 @@ def first_model(body: bytes, address: Address) -> tuple[str, str]:
 def request_body(request: ChatRequest, model: str, owner: str = "", limit: str = "max_tokens") -> dict[str, Any]:
     """The JSON of one request to a server whose models are `owned_by` `owner` ('' when that is not known).
 
-    `limit` is the name of the field that bounds the answer.
+    `limit` is the name of the field that bounds the answer. Raises BackendError (BAD_REQUEST) for what cannot be said.
     """
     messages = request.messages
     if any(message.sources for message in messages):  # turns that another backend answered from documents
@@ -179,9 +180,7 @@ def request_body(request: ChatRequest, model: str, owner: str = "", limit: str =
         limit: request.token_limit,
         **_EXTRAS.get(owner, {}),
     }
-    for name, value in msgspec.structs.asdict(request.sampling).items():
-        if value is not None and value != ():
-            body[name] = value
+    body |= sampling_fields(request, owner)
     if request.continue_from:
         body["messages"].append({"role": "assistant", "content": request.continue_from})
         body |= _CONTINUE.get(owner, {})
@@ -269,7 +268,7 @@ class ChunkReader:
         choice = _first_choice(chunk)
         delta = choice.get("delta")
         told = counts.get("completion_tokens")
-        text = self._pieces(delta if isinstance(delta, dict) else {}, told, now)
+        text = self._pieces(delta if isinstance(delta, dict) else {}, told, now, logprobs_of(choice))
         found += text
         if isinstance(reason := choice.get("finish_reason"), str):
             self.finished = True
@@ -280,14 +279,16 @@ class ChunkReader:
             found.append(msgspec.structs.replace(Meta(latency=now, spans=spans), **counts))
         return found
 
-    def _pieces(self, delta: dict[str, Any], told: int | None, now: float) -> list[Event]:
+    def _pieces(
+        self, delta: dict[str, Any], told: int | None, now: float, logprobs: tuple[Logprob, ...]
+    ) -> list[Event]:
         """The texts of a chunk. A chunk is one token unless running counts say otherwise."""
         found: list[Event] = []
         count = 1 if told is None else max(0, told - self._given_out)
         if thinking := _text(delta.get("reasoning_content")) or _text(delta.get("reasoning")):
             found.append(Reasoning(thinking, count))
         if text := _text(delta.get("content")) or _text(delta.get("refusal")):
-            found.append(Token(text, 0 if found else count))
+            found.append(Token(text, 0 if found else count, logprobs))
         if found:
             self._given_out += count
             self._first_at = now if self._first_at is None else self._first_at
