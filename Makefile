@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/pip --disable-pip-version-check
 CONSTRAINTS = -c constraints.txt
 
-.PHONY: run test lint format screenshots eval-demo bench-screen snapshots clean
+.PHONY: run test lint format screenshots eval-demo bench-screen bench-engine snapshots clean
 
 run: $(VENV)/run  ## install into .venv (first time: builds llama.cpp) and open the chat
 	@$(BIN)/llmchat $(ARGS)
@@ -37,6 +37,10 @@ eval-demo: $(VENV)/run  ## measure the demo model
 
 bench-screen: $(VENV)/test  ## race the chat against other terminal clients; ARGS=--help tells more
 	$(BIN)/python -m tests.bench.screen $(ARGS)
+
+bench-engine: $(VENV)/run  ## measure the engine beside llama-server, which is built first; ARGS=--help tells more
+	$(BIN)/python -m tests.bench.engine.llama_server
+	$(BIN)/llmchat bench engine $(ARGS)
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("llmchat needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'

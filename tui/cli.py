@@ -170,6 +170,110 @@ def backends(config: Config = None) -> None:
     _exit(command)
 
 
+bench = typer.Typer(help="Measure: load on any backend, or our engine beside llama-server.", rich_markup_mode=None)
+app.add_typer(bench, name="bench", invoke_without_command=True)
+
+
+@bench.callback(invoke_without_command=True)
+def bench_load(
+    context: typer.Context,
+    config: Config = None,
+    backend: BackendName = None,
+    url: Url = None,
+    model: Model = None,
+    api_key_env: KeyVariable = None,
+    docs: Docs = None,
+    prompt: Annotated[
+        str, typer.Option("--prompt", metavar="TOKENS", help="128, 16-256, normal:M,D or lognormal:MEDIAN,P95.")
+    ] = "128",
+    output: Annotated[str, typer.Option("--output", metavar="TOKENS", help="The same, of the answers.")] = "64",
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, metavar="N", help="Clients at a time.")] = 1,
+    rate: Annotated[
+        float | None, typer.Option("--rate", min=0.001, metavar="R", help="Instead: R requests/s, Poisson arrivals.")
+    ] = None,
+    count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="Requests in all.")] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", min=0.1, metavar="S", help="Seconds in which requests are sent.")
+    ] = None,
+    warm_up: Annotated[int, typer.Option("--warm-up", min=0, metavar="N", help="Requests before it counts.")] = 1,
+    shared_prefix: Annotated[
+        int, typer.Option("--shared-prefix", min=0, metavar="TOKENS", help="So many begin the prompts alike.")
+    ] = 0,
+    shared_share: Annotated[
+        float, typer.Option("--shared-share", min=0.0, max=1.0, metavar="SHARE", help="Of the prompts that do.")
+    ] = 1.0,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", metavar="FILE", help="JSON Lines of prompts to ask instead.")
+    ] = None,
+    temperature: Annotated[float, typer.Option("--temperature", "-t", min=0.0, metavar="T")] = 0.0,
+    feature: Annotated[str, typer.Option("--feature", metavar="NAME", help="Whose budgets goodput means.")] = "chat",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same load.")] = 0,
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Every request's numbers.")] = None,
+) -> None:
+    """Put load on a backend: TTFT, TPOT, gaps and totals at their percentiles, throughput, goodput, errors.
+
+    With --rate, times count from when a request was due, not from when it could be sent.
+    """
+    if context.invoked_subcommand is not None:
+        return
+
+    def command() -> ExitCode:
+        from tui.commands import bench
+        from tui.target import Target
+
+        asked = bench.LoadRequest(
+            prompt,
+            output,
+            concurrency,
+            rate,
+            count,
+            duration,
+            warm_up,
+            shared_prefix,
+            shared_share,
+            prompts,
+            temperature,
+            feature,
+            seed,
+            json,
+        )
+        return bench.load(Target(config, backend, url, model, api_key_env, docs), asked)
+
+    _exit(command)
+
+
+@bench.command("engine")
+def bench_engine(
+    model: Annotated[Path | None, typer.Option("--model", "-m", metavar="GGUF", help="Instead of --sizes.")] = None,
+    llama_server: Annotated[
+        Path | None, typer.Option("--llama-server", metavar="PATH", help="Whom to measure against.")
+    ] = None,
+    sizes: Annotated[
+        str, typer.Option("--sizes", metavar="T,S,M,P", help="Models made for it; P: drafts and targets.")
+    ] = "T,S",
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Keep samples there, and go on from them.")
+    ] = None,
+    only: Annotated[str, typer.Option("--only", metavar="NAME,...", help="These measurements only.")] = "",
+    repeats: Annotated[float, typer.Option("--repeats", metavar="FACTOR", help="More or fewer repetitions.")] = 1.0,
+    seconds: Annotated[
+        float | None, typer.Option("--for", metavar="S", help="Begin nothing new after S seconds.")
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=0, metavar="N", help="0: as the engine would.")] = 0,
+    folder: Annotated[Path | None, typer.Option("--folder", metavar="FOLDER", help="Models and logs.")] = None,
+) -> None:
+    """Our engine beside llama-server: same model, threads, context and batches, taking turns."""
+
+    def command() -> ExitCode:
+        from tui.commands import bench
+
+        return bench.engine(
+            bench.EngineRequest(model, llama_server, sizes, json, only, repeats, seconds, threads, folder)
+        )
+
+    _exit(command)
+
+
 def _exit(command: Callable[[], ExitCode]) -> NoReturn:
     """Run `command` and leave with its exit code. The one place that catches everything: nobody sees a traceback."""
     try:

@@ -1,0 +1,252 @@
+"""What is measured on which servers, and what it has to reach (DESIGN.md, "What it has to reach"). Only data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from backends.bench import cells
+from backends.bench.cells import Cell, Scale
+from backends.bench.in_process import python_share
+from backends.bench.models import PAIR_SHAPE, Pair, pair
+from backends.bench.workload import Lengths
+from backends.engine.options import EngineOptions
+
+OURS, RIVAL, INSIDE = "llmchat", "llama-server", "in process"
+
+SCALES: Mapping[str, Scale] = {
+    "T": Scale(),
+    "S": Scale(decode=128, mixed_outputs=Lengths("uniform", 16, 96)),
+    "M": Scale(decode=48, long=2048, mixed_outputs=Lengths("uniform", 8, 32), skewed_outputs=Lengths("fixed", 24)),
+}
+
+NOISES = {"1.0": 0.0, "0.8": 0.11, "0.4": 0.4}
+"""Acceptance of a draft (roughly, of drafts of 4) by the noise that gives it."""
+
+
+class Contender(msgspec.Struct, frozen=True):
+    """Somebody who takes part: our engine behind HTTP, llama-server, or our engine in this process.
+
+    `options` go over those of the setup, for llama-server as far as they have a counterpart; `flags` are llama-server's
+    own.
+    """
+
+    name: str
+    kind: Literal["ours", "rival", "inside"] = "ours"
+    options: dict[str, Any] = {}
+    flags: tuple[str, ...] = ()
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """One line of the table: `ours` / `other` in the metric `key`. Either may be a quotient, "a / b" of two contenders.
+
+    `reach`: the bound; a number of tokens a second has to be above it, a time below it. None: for information.
+    """
+
+    title: str
+    key: str
+    ours: str
+    other: str = ""
+    reach: float | None = None
+    higher_is_better: bool = True
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A cell, who is measured in it, how often, and what is made of it."""
+
+    name: str
+    cell: Cell
+    contenders: tuple[str, ...]
+    comparisons: tuple[Comparison, ...]
+    repeats: int = 6
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """Servers that run at the same time on one model, and what is measured on them."""
+
+    name: str
+    options: dict[str, Any]
+    contenders: tuple[Contender, ...]
+    entries: tuple[Entry, ...]
+    pair: Pair | None = None
+
+
+def _versus(
+    name: str, title: str, cell: Cell, key: str, reach: float | None, higher: bool = True, repeats: int = 6
+) -> Entry:
+    return Entry(name, cell, (OURS, RIVAL), (Comparison(title, key, OURS, RIVAL, reach, higher),), repeats)
+
+
+def serving() -> Setup:
+    """Both servers as they are meant to run, 16 streams at most."""
+    return Setup(
+        "serving",
+        {"max_streams": 16, "n_ctx": 12_288, "kv_cells": 16_384},
+        (Contender(OURS), Contender(RIVAL, "rival")),
+        (
+            _versus("decode", "decode, one stream, tok/s", cells.decode, "tok/s", 0.97, repeats=10),
+            *(
+                _versus(f"streams-{n}", f"{n} streams of mixed lengths, tok/s", cells.aggregate(n), "tok/s", 1.0)
+                for n in (4, 8, 16)
+            ),
+            _versus("shared", "8 at once, shared 512-token prefix, tok/s", cells.shared_prefix, "tok/s", 2.0),
+            _versus("cold", "TTFT cold, 1k prompt, ms", cells.cold, "ttft ms", None, False),
+            _versus("warm", "TTFT of a second turn, ms", cells.warm, "ttft ms", 1.0, False),
+            _versus("typed", "TTFT with type-ahead, 200 words typed, ms", cells.typed, "ttft ms", 0.5, False),
+            Entry(
+                "long",
+                cells.long_prompt,
+                (OURS, RIVAL),
+                (
+                    Comparison("worst gap while a long prompt arrives, ms", "worst gap ms", OURS, RIVAL, 0.25, False),
+                    Comparison("that prompt's TTFT, ms", "ttft ms", OURS, RIVAL, 1.25, False),
+                ),
+                3,
+            ),
+        ),
+    )
+
+
+def cancelling() -> Setup:
+    """One slot, and somebody waiting for it."""
+    return Setup(
+        "cancelling",
+        {"max_streams": 1, "n_ctx": 12_288, "kv_cells": 12_288},
+        (Contender(OURS), Contender(RIVAL, "rival")),
+        (
+            _versus(
+                "cancel-decode",
+                "disconnect in decode -> first token of who waited, ms",
+                cells.cancel(False),
+                "ms",
+                None,
+                False,
+            ),
+            _versus(
+                "cancel-prefill",
+                "disconnect in prefill -> first token of who waited, ms",
+                cells.cancel(True),
+                "ms",
+                1.0,
+                False,
+                3,
+            ),
+        ),
+    )
+
+
+def inside() -> Setup:
+    """Our engine without HTTP, and what of its steps is Python's."""
+    shares = tuple(
+        Entry(
+            f"python-{n}",
+            python_share(n),
+            (INSIDE,),
+            (Comparison(f"Python's share of a step, {n} streams, %", "python %", INSIDE, "", None, False),),
+            3,
+        )
+        for n in (1, 8, 16)
+    )
+    pairs = (
+        ("decode-inside", "decode, one stream", cells.decode),
+        ("streams-8-inside", "8 streams", cells.aggregate(8)),
+    )
+    compared = tuple(
+        Entry(
+            name,
+            cell,
+            (OURS, INSIDE),
+            (Comparison(f"{title}, HTTP / in process, tok/s", "tok/s", OURS, INSIDE, None),),
+            4,
+        )
+        for name, title, cell in pairs
+    )
+    return Setup(
+        "inside",
+        {"max_streams": 16, "n_ctx": 4_096, "kv_cells": 16_384},
+        (Contender(OURS), Contender(INSIDE, "inside")),
+        (*compared, *shares),
+    )
+
+
+def batching() -> Setup | None:
+    """The three ways of batching, and what the cost of a step by its size lets expect of them. None: not selectable."""
+    if "batching" not in EngineOptions.__struct_fields__:
+        return None
+    modes = tuple(Contender(mode, options={"batching": mode}) for mode in ("continuous", "dynamic", "static"))
+    compared = Entry(
+        "batching",
+        cells.skewed(8),
+        ("continuous", "dynamic", "static"),
+        (
+            Comparison(
+                "32 answers of skewed lengths, 8 slots: continuous / static, tok/s", "tok/s", *_CONTINUOUS_STATIC
+            ),
+            Comparison("the same, dynamic / static, tok/s", "tok/s", "dynamic", "static"),
+        ),
+        4,
+    )
+    costs = tuple(
+        Entry(
+            f"step-{n}",
+            cells.step_cost(n),
+            ("continuous",),
+            (Comparison(f"a step of {n}, ms", "ms", "continuous", "", None, False),),
+            3,
+        )
+        for n in (1, 2, 4, 8)
+    )
+    return Setup("batching", {"max_streams": 8, "n_ctx": 2_048, "kv_cells": 16_384}, modes, (compared, *costs))
+
+
+_CONTINUOUS_STATIC = ("continuous", "static")
+
+
+def speculating(acceptance: str, temperature: float) -> Setup | None:
+    """Drafts that are right as often as `acceptance` says, on both servers, with and without. None: not selectable."""
+    if "draft_model" not in EngineOptions.__struct_fields__:
+        return None
+    ours, theirs = f"{OURS} + draft", f"{RIVAL} + draft"
+    what = f"acceptance {acceptance}, {'greedy' if temperature == 0 else f'temperature {temperature:g}'}"
+    entry = Entry(
+        f"draft-{acceptance}-{temperature:g}",
+        cells.sampled_decode(temperature),
+        (OURS, ours, RIVAL, theirs),
+        (
+            Comparison(f"speculation, {what}: with / without, tok/s", "tok/s", ours, OURS, 0.95),
+            Comparison(f"speculation, {what}: llama-server with / without, tok/s", "tok/s", theirs, RIVAL),
+            Comparison(
+                f"speculation, {what}: our gain / llama-server's",
+                "tok/s",
+                f"{ours} / {OURS}",
+                f"{theirs} / {RIVAL}",
+                1.0,
+            ),
+        ),
+        4,
+    )
+    return Setup(
+        f"draft-{acceptance}-{temperature:g}",
+        {"max_streams": 2, "n_ctx": 2_048, "kv_cells": 4_096},
+        (
+            Contender(OURS),
+            Contender(ours, options={"draft_model": "DRAFT"}),
+            Contender(RIVAL, "rival"),
+            Contender(theirs, "rival", flags=("-md", "DRAFT", "--spec-draft-n-max", "4")),
+        ),
+        (entry,),
+        pair(PAIR_SHAPE, 2, NOISES[acceptance]),
+    )
+
+
+def setups() -> list[Setup]:
+    """Everything that is measured on a model."""
+    return [setup for setup in (serving(), cancelling(), inside(), batching()) if setup is not None]
+
+
+def speculation_setups() -> list[Setup]:
+    """What is measured on the pairs of target and draft."""
+    found = [speculating(acceptance, temperature) for acceptance in NOISES for temperature in (0.0, 0.8)]
+    return [setup for setup in found if setup is not None]

@@ -1,0 +1,45 @@
+"""`llmchat bench` as a person starts it, on a real engine with a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from backends.bench.models import Shape, make
+from tests.tui.cli.conftest import Llmchat
+
+TINY = Shape("tiny", 64, 2, 4, 2, 96, 1_200, context=16_384)
+
+
+def test_a_load_on_the_engine_prints_the_table_and_keeps_the_numbers(llmchat: Llmchat, tmp_path: Path) -> None:
+    model = make(TINY, tmp_path)
+    load = ("--concurrency", 2, "--count", 3, "--warm-up", 0, "--prompt", "8-16", "--output", 5)
+    result = llmchat("bench", "--model", model, *load, "--json", tmp_path / "load.json")
+    assert result.returncode == 0, result.stderr
+    assert "3 of 3 requests answered" in result.stdout
+    assert "TTFT" in result.stdout
+    kept = json.loads((tmp_path / "load.json").read_text())
+    assert [one["tokens"] for one in kept["results"]] == [5, 5, 5]
+    assert kept["summary"]["output_tokens"] == 15
+
+
+def test_the_engine_is_measured_through_http_without_a_rival(llmchat: Llmchat, tmp_path: Path) -> None:
+    model = make(TINY, tmp_path)
+    what = ("--only", "decode", "--repeats", 0.2, "--threads", 1, "--folder", tmp_path, "--json", tmp_path / "r.json")
+    result = llmchat("bench", "engine", "--model", model, *what, PATH="")
+    assert result.returncode == 0, result.stderr
+    assert "There is no llama-server" in result.stderr
+    assert "| decode, one stream, tok/s (n=2) |" in result.stdout
+    assert list(json.loads((tmp_path / "r.json").read_text())["samples"]["bench-tiny-q8_0-1"]) == ["decode"]
+
+
+def test_wrong_usage_says_what_would_be_right(llmchat: Llmchat, tmp_path: Path) -> None:
+    for arguments, said in (
+        (("bench", "--prompt", "many"), "16-256"),
+        (("bench", "--feature", "magic"), "summarize"),
+        (("bench", "engine", "--sizes", "XXL"), "T, S, M, P"),
+        (("bench", "engine", "--llama-server", tmp_path / "none"), "no such program"),
+    ):
+        result = llmchat(*arguments)
+        assert result.returncode == 2
+        assert said in result.stderr
