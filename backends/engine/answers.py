@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Sequence as Items
 
 from backends.engine.outbox import Outbox
+from backends.engine.reasoning import Said
 from backends.engine.report import first_meta, last_meta
 from backends.engine.residency import Residency
 from backends.engine.runner import Runner
 from backends.engine.running import Running
 from backends.engine.sequence import Sequence
 from backends.errors import BackendError
-from backends.events import Done, FinishReason, Token
+from backends.events import Done, FinishReason, Reasoning, Token
 
 
 class Answers:
@@ -37,21 +39,24 @@ class Answers:
             return "stop"
         sequence.tokens.append(token)
         sequence.unsent += 1
-        self._say(sequence, sequence.text.push(self._runner.piece(token)))
+        spelled = not sequence.text.is_answering
+        self._say(sequence, sequence.text.push(self._runner.piece(token, spelled)))
         if sequence.text.stopped:
             return "stop"
         return "length" if sequence.completion_tokens >= sequence.limit else None
 
-    def _say(self, sequence: Sequence, text: str) -> None:
-        if not text:
+    def _say(self, sequence: Sequence, said: Items[Said]) -> None:
+        if not said:
             return
         if sequence.first_token_ms is None:
             sequence.first_token_ms = sequence.now()
             self._outbox.post(sequence, first_meta(sequence, self._runner.info, self._memory.busy))
         told = sequence.sampler.logprobs
-        logprobs = tuple(told.popleft() for _ in range(sequence.unsent)) if told else ()
-        self._outbox.post_token(sequence, Token(text, sequence.unsent, logprobs))
-        sequence.unsent = 0
+        for text, is_reasoning in said:
+            logprobs = tuple(told.popleft() for _ in range(sequence.unsent)) if told else ()
+            token = Reasoning(text, sequence.unsent) if is_reasoning else Token(text, sequence.unsent, logprobs)
+            self._outbox.post_token(sequence, token)
+            sequence.unsent = 0
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self._say(sequence, sequence.text.finish())

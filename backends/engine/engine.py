@@ -10,12 +10,11 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
-from backends.backend import ChatRequest, Message
-from backends.engine.draw import Draw, model_defaults, resolve
+from backends.backend import ChatRequest
+from backends.engine.detokenizer import Detokenizer
+from backends.engine.draw import Draw
 from backends.engine.options import EngineOptions
-from backends.engine.prefix_cache import common_prefix, pack
+from backends.engine.prompt import certain_prompt, prepare
 from backends.engine.scheduler import answer_limit
 from backends.engine.sequence import Mailbox, Sequence
 from backends.errors import BackendError, Code
@@ -102,12 +101,12 @@ class Engine:
         number = self._hints
         try:
             runner, template, steps = self._loaded()
-            tokens = await asyncio.to_thread(_certain_prompt, runner, template, request)
+            tokens = await asyncio.to_thread(certain_prompt, runner, template, request)
         except BackendError as error:  # the stream that follows will say it
             log.info("no hint of %d messages: %s", len(request.messages), error)
             return
         if number == self._hints and 0 < len(tokens) <= runner.info.n_ctx:
-            steps.warm(Sequence(tokens, 0, Draw(temperature=0), (), time.perf_counter()))
+            steps.warm(Sequence(tokens, 0, Draw(temperature=0), Detokenizer(), time.perf_counter()))
 
     async def aclose(self) -> None:
         """End running streams with an `Error` (SHUTDOWN), stop the thread and free the model."""
@@ -149,14 +148,15 @@ class Engine:
         if request.max_tokens is not None and request.max_tokens < 1:
             raise BackendError(Code.BAD_REQUEST, f"max_tokens {request.max_tokens} is not at least 1")
         try:
-            prompt, draw = await asyncio.to_thread(_prompt_and_draw, runner, template, request)
+            prompt, draw, closing = await asyncio.to_thread(prepare, runner, template, request)
         except BackendError as error:  # perhaps because the loop has died and closed the runner meanwhile
             raise self._failure or error from None
         n_ctx = runner.info.n_ctx
         limit = answer_limit(len(prompt), request.max_tokens, request.token_limit, n_ctx)
         if limit < 1:
             raise _context_full(len(prompt), request, n_ctx)
-        sequence = Sequence(prompt, limit, draw, request.sampling.stop, arrival)
+        text = Detokenizer(request.sampling.stop, closing)
+        sequence = Sequence(prompt, limit, draw, text, arrival)
         sequence.loaded_ms = loaded_ms
         steps.submit(sequence)
         return sequence, steps
@@ -252,43 +252,6 @@ class Engine:
 def _deliver(batch: list[tuple[Mailbox, list[Event]]]) -> None:
     for mailbox, events in batch:
         mailbox.deliver(events)
-
-
-def _prompt(runner: Runner, template: ChatTemplate, request: ChatRequest) -> list[int]:
-    """The prompt's token ids. Raises BackendError (BAD_REQUEST) when the template refuses the messages."""
-    from backends.engine.template import tokenize
-
-    tokens = tokenize(template.render(request.messages, request.continue_from), runner.tokenize, runner.bos)
-    if not tokens:
-        raise BackendError(Code.BAD_REQUEST, "the prompt is empty: the request has no messages")
-    return tokens
-
-
-def _prompt_and_draw(runner: Runner, template: ChatTemplate, request: ChatRequest) -> tuple[list[int], Draw]:
-    """The prompt, and how to go on after it. Raises BackendError (BAD_REQUEST) for what is wrong with either."""
-    draw = resolve(
-        request.sampling, model_defaults(runner.metadata), lambda text: runner.tokenize(text, False), runner.n_vocab
-    )
-    if draw.grammar:
-        runner.check_grammar(draw.grammar)
-    return _prompt(runner, template, request), draw
-
-
-def _certain_prompt(runner: Runner, template: ChatTemplate, request: ChatRequest) -> list[int]:
-    """What the prompt will begin with when `request` comes: all before the word that is being typed.
-
-    That is where the prompts of two different continuations part. Raises BackendError as `_prompt` does.
-    """
-    turns, draft = request.messages, Message("user", "")
-    if turns and turns[-1].role == "user":
-        turns, draft = turns[:-1], turns[-1]
-    words = draft.content.rsplit(None, 1)  # of which the last is still being typed, unless a space follows it
-    typed = draft.content.rstrip() if draft.content[-1:].isspace() else "".join(words[:-1])
-    prompts = []
-    for word in ("0", "x"):
-        turn = msgspec.structs.replace(draft, content=f"{typed} {word}" if typed else word)
-        prompts.append(_prompt(runner, template, msgspec.structs.replace(request, messages=(*turns, turn))))
-    return prompts[0][: common_prefix(pack(prompts[0]), pack(prompts[1]))]
 
 
 def _context_full(prompt: int, request: ChatRequest, n_ctx: int) -> BackendError:

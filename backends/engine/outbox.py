@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from backends.engine.sequence import Mailbox, Sequence, append_joined
-from backends.events import Done, Error, Event, Token
+from backends.events import Done, Error, Event, Reasoning, Token
 
 PUBLISH_INTERVAL = 0.004
 """Seconds between wake-ups of the reader while nothing but further tokens is new: a fast model would drown it."""
@@ -35,7 +35,7 @@ class Outbox:
         self._events.setdefault(sequence.mailbox, []).append(event)
         self.is_urgent = True
 
-    def post_token(self, sequence: Sequence, token: Token) -> None:
+    def post_token(self, sequence: Sequence, token: Token | Reasoning) -> None:
         """Text, which may wait `PUBLISH_INTERVAL` for more."""
         append_joined(self._events.setdefault(sequence.mailbox, []), token)
 

@@ -45,6 +45,7 @@ def last_meta(it: Sequence, now: float, kv_used: int, kv_cells: int) -> Meta:
         latency=now,
         prompt_tokens=it.prompt_tokens,
         completion_tokens=it.completion_tokens,
+        reasoning_tokens=it.text.reasoning_tokens or None,
         kv_used=kv_used,
         kv_cells=kv_cells,
         spans=(Span("total_generation", it.first_token_ms, now - it.first_token_ms),),

@@ -21,6 +21,7 @@ from backends.engine.grammar import Grammar
 from backends.engine.library import complaint
 from backends.engine.load import load, load_error
 from backends.engine.options import EngineOptions, Residency
+from backends.engine.reasoning import MARKS
 from backends.engine.sampler import Candidates, Floats, Sampler
 from backends.errors import BackendError, Code
 
@@ -150,8 +151,10 @@ class Runner:
             return []
         return [] if self.metadata.get("tokenizer.ggml.add_space_prefix") == "false" else self._tokenize("\n", False)
 
-    def piece(self, token: int) -> bytes:
-        """The bytes that `token` stands for; none for control tokens."""
+    def piece(self, token: int, spelled: bool = False) -> bytes:
+        """The bytes that `token` stands for; none for control tokens, except `spelled` marks of thinking."""
+        if spelled and token in self.marks:
+            return self.marks[token]
         piece = self._pieces.get(token)
         if piece is None:
             text = ctypes.create_string_buffer(256)
@@ -165,6 +168,16 @@ class Runner:
     def ends(self, token: int) -> bool:
         """True when `token` ends the answer, `sampler.END` included."""
         return token < 0 or bool(self._c.llama_vocab_is_eog(self.vocab, token))
+
+    @cached_property
+    def marks(self) -> dict[int, bytes]:
+        """The control tokens that are marks of thinking, and their texts."""
+        found = {}
+        for mark in MARKS:
+            tokens = self._tokenize(mark, True)
+            if len(tokens) == 1 and self._c.llama_vocab_is_control(self.vocab, tokens[0]):
+                found[tokens[0]] = mark.encode()
+        return found
 
     @cached_property
     def silent(self) -> np.ndarray[Any, np.dtype[np.bool_]]:

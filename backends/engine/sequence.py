@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends.engine.detokenizer import Detokenizer
 from backends.engine.draw import Draw
-from backends.events import Event, Token
+from backends.events import Event, Reasoning, Token
 
 if TYPE_CHECKING:
     from backends.engine.sampler import Sampler
@@ -44,10 +44,12 @@ class Mailbox:
 
 
 def append_joined(events: Any, event: Event) -> None:
-    """Append `event` to the list or deque `events`, joining it with a token before it."""
-    if events and type(event) is Token and type(events[-1]) is Token:
-        last = events[-1]
+    """Append `event` to the list or deque `events`, joining it with a token or reasoning before it."""
+    last = events[-1] if events else None
+    if type(event) is Token and type(last) is Token:
         events[-1] = Token(last.text + event.text, last.count + event.count, last.logprobs + event.logprobs)
+    elif type(event) is Reasoning and type(last) is Reasoning:
+        events[-1] = Reasoning(last.text + event.text, last.count + event.count)
     else:
         events.append(event)
 
@@ -63,7 +65,7 @@ class Sequence:
     """
 
     def __init__(
-        self, prompt: list[int], limit: int, draw: Draw, stop: tuple[str, ...], arrival: float, partition: str = ""
+        self, prompt: list[int], limit: int, draw: Draw, text: Detokenizer, arrival: float, partition: str = ""
     ) -> None:
         self.key = next(_keys)
         self.tokens = prompt
@@ -74,7 +76,7 @@ class Sequence:
         self.partition = partition
         self.loaded_ms = 0.0  # how long it waited for the model
         self.mailbox = Mailbox()
-        self.text = Detokenizer(stop)
+        self.text = text
         self.slot = -1
         self.computed = 0
         self.cached = 0

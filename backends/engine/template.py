@@ -28,6 +28,7 @@ import msgspec
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from backends.backend import Message
+from backends.engine.reasoning import opened_by
 from backends.errors import BackendError, Code
 
 CHATML = (
@@ -41,6 +42,13 @@ MAX_RENDERED = 1 << 22
 MAX_RANGE = 100_000
 """Characters of a template's source, characters that it may render besides the contents, and the turns of all its
 loops over numbers together."""
+
+_CONTEXT = {"tools": None, "documents": None}
+"""What Hugging Face's ``apply_chat_template`` always passes."""
+
+_NO_REASONING = {"enable_thinking": False, "thinking": False, "thinking_budget": 0}
+"""How templates are told not to think (Qwen, GLM, Gemma 4; DeepSeek, Granite; Seed-OSS). Otherwise they hear nothing,
+which each takes as its author meant it."""
 
 _FRAME = "\x1c"  # counts as white space for str.strip, and nobody types it
 
@@ -69,30 +77,36 @@ class ChatTemplate:
             raise BackendError(Code.MODEL_LOAD, f"the model's chat template is not valid Jinja: {error}") from None
         self._tokens = {"bos_token": bos, "eos_token": eos}
 
-    def render(self, messages: Sequence[Message], continue_from: str = "") -> list[Piece]:
+    def render(self, messages: Sequence[Message], continue_from: str = "", *, reasoning: bool = True) -> list[Piece]:
         """The prompt for the assistant's next turn, or for what follows `continue_from` in it.
 
+        Not `reasoning`: the template is told so, and a block of thinking that it opens all the same is closed at once.
+        The one before `continue_from` is, too.
         Raises BackendError (BAD_REQUEST) when the template cannot take the messages. A template that refuses system
         messages gets the system text at the head of the first user turn, as their authors recommend.
         """
         contents = _Contents()
         turns = [{"role": message.role, "content": contents.hide(message.content)} for message in messages]
         try:
-            text = self._render(turns)
+            text = self._render(turns, reasoning)
         except TemplateRefusal as refusal:
             if len(turns) < 2 or [turn["role"] for turn in turns[:2]] != ["system", "user"]:
                 raise _refused(str(refusal)) from None
             turns[1]["content"] = turns[0]["content"] + "\n\n" + turns[1]["content"]
             try:
-                text = self._render(turns[1:])
+                text = self._render(turns[1:], reasoning)
             except TemplateRefusal as again:
                 raise _refused(str(again)) from None
-        return _lend_spaces([*contents.reveal(text), Piece(continue_from, False)])
+        pieces = contents.reveal(text)
+        if (continue_from or not reasoning) and (closing := opened_by(pieces[-1].text)):
+            pieces[-1] = Piece(f"{pieces[-1].text.rstrip()}\n\n{closing}\n\n", True)
+        return _lend_spaces([*pieces, Piece(continue_from, False)])
 
-    def _render(self, turns: list[dict[str, str]]) -> str:
+    def _render(self, turns: list[dict[str, str]], reasoning: bool) -> str:
         parts, length = [], 0
+        variables: dict[str, Any] = {"messages": turns, "add_generation_prompt": True, "range": _BoundedRange()}
+        variables |= self._tokens | _CONTEXT | ({} if reasoning else _NO_REASONING)
         try:
-            variables = {"messages": turns, "add_generation_prompt": True, "range": _BoundedRange(), **self._tokens}
             for part in self._template.generate(variables):
                 parts.append(part)
                 length += len(part)
