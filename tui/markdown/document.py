@@ -9,6 +9,7 @@ from itertools import takewhile
 from tui.markdown.flow import Line
 from tui.markdown.mend import mend
 from tui.markdown.palette import Palette
+from tui.markdown.parser import References
 from tui.markdown.render import OpenFence, render
 from tui.markdown.sanitize import hold, scrub
 from tui.markdown.splitter import Splitter
@@ -33,8 +34,10 @@ class Place:
 class Document:
     """Text in, strips out. `append` only gathers; `draw` parses, once for all that was gathered."""
 
-    def __init__(self, text: str = "") -> None:
+    def __init__(self, text: str = "", references: References | None = None) -> None:
+        """`references`: link definitions that stand elsewhere in the message."""
         self._splitter = Splitter()
+        self._splitter.references = references or {}
         self._pending: list[str] = []
         self._held = ""
         self.finished = False
@@ -139,6 +142,18 @@ class Document:
             return min(place.line, self.height)
         top, end = self._span(place.block)
         return top + place.row * (end - top) // place.height
+
+    def offset_of(self, block: int) -> int:
+        """Where the source of a block begins."""
+        return sum(map(len, self._splitter.settled[:block]))
+
+    def block_at(self, offset: int) -> int:
+        """The block whose source holds `offset`."""
+        for block, source in enumerate(self._splitter.settled):
+            offset -= len(source)
+            if offset < 0:
+                return block
+        return len(self._splitter.settled)
 
     def _span(self, block: int) -> tuple[int, int]:
         """First line of a block and of what follows it; all that is still open counts as one block."""

@@ -108,6 +108,16 @@ def fence_lines(runs: Sequence[Run], width: int, palette: Palette) -> list[Line]
     return [pad([margin, *line], width, palette.fence) for line in fold(runs, width - 2)]
 
 
+def long_code_lines(text: str, width: int, palette: Palette, *, opening: bool) -> list[Line]:
+    """Lines of a fence that is too long to be drawn in one go, uncoloured; `opening`: the first is the fence's own."""
+    label: list[Line] = []
+    if opening:
+        info, _, text = text.partition("\n")
+        label = fence_label(fence_language(info.lstrip(" `~")), width, palette)
+    lines = fence_lines([(text.removesuffix("\n"), palette.fence)], width, palette)
+    return [*label, *lines] if label or not opening else opened(lines)
+
+
 def opened(lines: list[Line]) -> list[Line]:
     """Lines of code that have no label above them, the first one marked as the block's beginning."""
     return [[Opening(*lines[0][0]), *lines[0][1:]], *lines[1:]] if lines else []

@@ -8,6 +8,7 @@ something to draw.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from time import monotonic
 
 from rich.segment import Segment
@@ -19,12 +20,13 @@ from textual.widget import Widget
 
 from tui.widgets.chat_palette import ChatPalette, chat_palette
 from tui.widgets.frame_clock import FrameClock
+from tui.widgets.message_part import Part
 from tui.widgets.message_stack import MessageStack, Spot
 from tui.widgets.message_view import MessageView
 from tui.widgets.paint import Span, paint
 
-_DRAW_SECONDS = 0.03
-"""How long a frame may take when many messages have to be drawn; the rest follows with the next ones."""
+_AHEAD_SECONDS = 0.01
+"""How long drawing the pages next to the one in view may take at a time, and how long the pause before it is."""
 _INDICATOR_FPS = 4.0
 """How often the typing indicator moves."""
 
@@ -44,7 +46,8 @@ class MessageLines(ScrollView):
         self._palette: ChatPalette | None = None
         self._indicator_planned = False
         self._moving = False
-        self._seen_height = 0
+        self._ahead_planned = False
+        self._seen: Spot | None = None  # the last line when the reader left the end
 
     @property
     def held(self) -> bool:
@@ -80,19 +83,50 @@ class MessageLines(ScrollView):
     def _draw(self) -> None:
         """Draws the messages that changed, and what of them is on the screen."""
         self.frames += 1
-        deadline = monotonic() + _DRAW_SECONDS
-        near = None if self._sticking else self.scroll_offset.y
-        spot = None if near is None else self._messages.spot(near)
-        first_line = self._messages.draw(self._width, self._theme, near, lambda: monotonic() > deadline)
+        self._bring(None if self._sticking else self._messages.spot(self.scroll_offset.y))
+
+    def _bring(self, spot: Spot | None) -> None:
+        """Draws what belongs on the screen when it begins with `spot`, or ends with the end, and goes there."""
+        first_line = self._messages.draw(self._width, self._theme, self.size.height, spot)
         self._settle(first_line, spot)
-        if self._messages.pending:
-            self._schedule()
+        self._plan_ahead()
 
     def _draw_all(self) -> None:
-        """Draws everything again, as after a change of width or theme, and keeps the reader's place."""
-        self._messages.change_all()
+        """Draws again in another width or theme, and keeps the reader's place."""
         self._draw()
         self.refresh()
+
+    def _plan_ahead(self) -> None:
+        top, rows = self.scroll_offset.y, self.size.height
+        if not self._ahead_planned and self._messages.undrawn(top - rows, 3 * rows):
+            self._ahead_planned = True
+            self._clock.after(_AHEAD_SECONDS, self._draw_ahead)
+
+    def _draw_ahead(self) -> None:
+        """Draws the pages above and below, so that going there goes by exact heights and takes no time."""
+        self._ahead_planned = False
+        rows, until = self.size.height, monotonic() + _AHEAD_SECONDS
+        spot = None if self._sticking else self._messages.spot(self.scroll_offset.y)
+        around = None if spot is None else replace(spot, below=rows)
+        pages = 2 if spot is None else 3
+        first_line = self._messages.draw(self._width, self._theme, pages * rows, around, lambda: monotonic() > until)
+        self._settle(first_line, spot)
+        self._plan_ahead()
+
+    def realize(self, view: MessageView, part: Part) -> None:
+        """Draws a part of a message, wherever it stands; what is on the screen stays."""
+        if not part.exact:
+            spot = None if self._sticking else self._messages.spot(self.scroll_offset.y)
+            self._settle(self._messages.realize(view, part), spot)
+
+    def show(self, line: int, row: int) -> None:
+        """Scrolls so that `line` stands in `row` of the screen, what comes into view drawn."""
+        if (spot := self._messages.spot(line)) is not None:
+            followed = self.following
+            self.set_reactive(MessageLines.following, False)
+            self._bring(replace(spot, below=row))
+            self.set_reactive(MessageLines.following, followed)
+            self.following = self.scroll_offset.y >= self.max_scroll_y
 
     def _settle(self, first_line: int, spot: Spot | None) -> None:
         """Lets the scroll position fit the new heights, and repaints from `first_line` on."""
@@ -176,7 +210,8 @@ class MessageLines(ScrollView):
         return ()
 
     def _marker_line(self, width: int) -> Strip:
-        new = max(0, self._messages.height - self._seen_height)
+        seen = None if self._seen is None else self._messages.line_of(self._seen)
+        new = 0 if seen is None else max(0, self._messages.height - 1 - seen)
         label = f" ↓ {new} new {'line' if new == 1 else 'lines'} · End " if new else " ↓ End "
         left = max(0, (width - len(label)) // 2)
         segments = [Segment("─" * left, self._theme.rule), Segment(label, self._theme.marker)]
@@ -206,16 +241,29 @@ class MessageLines(ScrollView):
 
     def watch_following(self, following: bool) -> None:
         """Remembers where the reader left the end."""
-        self._seen_height = self._messages.height
+        self._seen = self._messages.spot(self._messages.height - 1)
         self.refresh()
         if following:
             self._schedule()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Leaving the end stops following it, reaching it starts again."""
-        super().watch_scroll_y(old_value, new_value)
+        """Leaving the end stops following it, reaching it starts again; what comes into view is drawn."""
         if not self._moving:
             self.following = round(new_value) >= self.max_scroll_y
+            self._arrive(round(old_value), round(new_value))
+        super().watch_scroll_y(old_value, self.scroll_y)
+        if not self._moving:
+            self.following = round(self.scroll_y) >= self.max_scroll_y
+
+    def _arrive(self, old: int, new: int) -> None:
+        """The reader has scrolled: by a page or less from what he saw, or to somewhere else."""
+        rows = self.size.height
+        if self._messages.undrawn(new, rows):
+            near = abs(new - old) <= rows
+            spot = self._messages.spot(old if near else new)
+            self._bring(None if spot is None else replace(spot, below=old - new if near else 0))
+        else:
+            self._plan_ahead()
 
     def action_scroll_up(self) -> None:
         """One line up."""

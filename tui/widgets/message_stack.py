@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 from textual.strip import Strip
 
-from tui.markdown.document import Place
 from tui.widgets.chat_palette import ChatPalette
+from tui.widgets.message_part import Look, Mark, Part
 from tui.widgets.message_view import Edge, MessageView
+
+KEPT = 2_000
+"""Drawn lines that are kept at least; those farther away from what is looked at are drawn again when they are."""
 
 
 @dataclass(frozen=True)
 class Spot:
-    """What stands at a line, in a form that outlives changes of width and of what is above it."""
+    """What stands at a line, in a form that outlives changes of width and of what is above it; or `below` it."""
 
     key: str
-    place: Place | Edge
+    place: Mark | Edge
+    below: int = 0
 
 
 class MessageStack:
-    """Messages in order, found by key or by line; heights are kept as prefix sums."""
+    """Messages in order, found by key or by line; heights are kept as prefix sums.
+
+    What nobody looked at yet is not drawn: its height is an estimate, which is put right as soon as it comes into view.
+    """
 
     def __init__(self) -> None:
         self._views: list[MessageView] = []
         self._by_key: dict[str, MessageView] = {}
         self._tops: list[int] = [0]
         self._changed: set[str] = set()
-        self.watch: Callable[[MessageView, int], None] | None = None
-        """Is told of every message that was drawn, and its first row that may differ."""
+        self._look: Look | None = None
+        self._drawn_lines = 0  # since far ones were last let go
+        self.watch: Callable[[Part, int], None] | None = None
+        """Is told of every part that was drawn, and its first row that may differ."""
         self._damage: int | None = None  # the first line that something was taken away from
 
     def __getitem__(self, key: str) -> MessageView:
@@ -47,11 +57,11 @@ class MessageStack:
 
     @property
     def height(self) -> int:
-        """Lines of all messages as last drawn."""
+        """Lines of all messages as last drawn or estimated."""
         return self._tops[-1]
 
     def add(self, view: MessageView) -> None:
-        """Adds a message at the end, of no height until it is drawn."""
+        """Adds a message at the end, of no height until the next drawing."""
         if view.key in self._by_key:
             raise ValueError(f"a message with the key {view.key!r} is there already")
         view.first = not self._views
@@ -85,41 +95,120 @@ class MessageStack:
         view.touch()
         self._changed.add(view.key)
 
-    @property
-    def pending(self) -> bool:
-        """Whether messages wait to be drawn."""
-        return bool(self._changed)
+    # Drawing
 
     def draw(
-        self, width: int, palette: ChatPalette, near: int | None = None, enough: Callable[[], bool] = lambda: False
+        self,
+        width: int,
+        palette: ChatPalette,
+        rows: int | None = None,
+        spot: Spot | None = None,
+        enough: Callable[[], bool] = lambda: False,
     ) -> int:
-        """Draws the messages that changed; the first line of the stack that may differ, `height` when none does.
+        """Draws what changed of what was drawn, and what is not drawn of the `rows` lines from `spot` on.
 
-        It begins with those nearest to line `near` (None: the end) and stops when there is `enough`: a long
-        conversation is drawn over several frames, what the reader sees first. Until then the others keep the lines they
-        had, new ones have none.
+        Without a `spot` it is the last `rows` lines; without `rows` it is everything. New lines are drawn until there
+        is `enough`. Returns the first line of the stack that may differ, `height` when none does.
         """
+        look = Look(width, palette)
         first_line = self.height if self._damage is None else self._damage
-        first_view = len(self._views)
         self._damage = None
-        focus = len(self._views) - 1 if near is None else bisect_right(self._tops, near) - 1
-        changed = [index for index, view in enumerate(self._views) if view.key in self._changed]
-        for index in sorted(changed, key=lambda index: abs(index - focus)):
-            view = self._views[index]
-            row = view.draw(width, palette)
-            first_line = min(first_line, self._tops[index] + row)
-            if self.watch is not None:
-                self.watch(view, row)
-            first_view = min(first_view, index)
-            self._changed.discard(view.key)
-            if enough():
-                break
-        self._measure(first_view)
+        if look != self._look:
+            self._look = look
+            first_line = 0
+            for view in self._views:
+                view.lay(look)
+            self._measure(0)
+        first_line = min(first_line, self._draw_changed(look))
+        while not enough() and (found := self._undrawn(rows, spot)) is not None:
+            first_line = min(first_line, self._realize(*found, look))
+        if rows is not None and self._drawn_lines > KEPT:
+            self._let_go(spot)
         return min(first_line, self.height)
 
-    def change_all(self) -> None:
-        """The width or the colours have changed: every message has to be drawn again."""
-        self._changed.update(self._by_key)
+    def _draw_changed(self, look: Look) -> int:
+        first_line, first_view = self.height, len(self._views)
+        if self._changed:
+            for index, view in enumerate(self._views):
+                if view.key not in self._changed:
+                    continue
+                row = 0
+                if view.seen:
+                    row = view.draw(look)
+                    self._tell(view, row)
+                else:
+                    view.lay(look)
+                first_line = min(first_line, self._tops[index] + row)
+                first_view = min(first_view, index)
+            self._changed.clear()
+            self._measure(first_view)
+        return first_line
+
+    def _tell(self, view: MessageView, row: int) -> None:
+        """Tells the watcher of the parts that a message drew from `row` on."""
+        if self.watch is not None:
+            top = 0
+            for part in view.parts:
+                if part.exact and top + part.height >= row:
+                    self.watch(part, max(0, row - top))
+                top += part.height
+
+    def undrawn(self, first: int, rows: int) -> bool:
+        """Whether any of the `rows` lines from `first` on is not drawn."""
+        return self._nearest(first, first + rows, first) is not None
+
+    def _undrawn(self, rows: int | None, spot: Spot | None) -> tuple[int, Part] | None:
+        """The next part to draw, and the index of its message: the one nearest to what is looked at."""
+        height = self.height
+        rows = height if rows is None else rows
+        if spot is None:
+            return self._nearest(height - rows, height, height)
+        line = self.line_of(spot)
+        if line is None:
+            return None
+        first = max(0, min(line, height - rows))
+        return self._nearest(first, first + rows, line + spot.below)
+
+    def _nearest(self, first: int, stop: int, line: int) -> tuple[int, Part] | None:
+        """The inexact part among the lines from `first` up to `stop` that is nearest to `line`."""
+        best: tuple[int, tuple[int, Part]] | None = None
+        index = max(0, bisect_left(self._tops, first) - 1)
+        while index < len(self._views) and self._tops[index] < stop:
+            top = self._tops[index]
+            for part in self._views[index].parts:
+                end = top + part.height
+                if not part.exact and (first < end and top < stop if part.height else first <= top <= stop):
+                    distance = max(top - line, line - end, 0)
+                    if best is None or distance < best[0]:
+                        best = (distance, (index, part))
+                top = end
+            index += 1
+        return None if best is None else best[1]
+
+    def _realize(self, index: int, part: Part, look: Look) -> int:
+        view = self._views[index]
+        row = 0 if not view.seen else view.top(part)
+        view.realize(part, look)
+        self._drawn_lines += part.height
+        self._measure(index)
+        self._tell(view, row)
+        return self._tops[index] + row
+
+    def realize(self, view: MessageView, part: Part) -> int:
+        """Draws one part, wherever it stands; the first line that may differ."""
+        if self._look is None or part.exact:
+            return self.height
+        return self._realize(self._views.index(view), part, self._look)
+
+    def _let_go(self, spot: Spot | None) -> None:
+        """Forgets the strips of what is far from `spot`, or from the end."""
+        self._drawn_lines = 0
+        line = None if spot is None else self.line_of(spot)
+        line = self.height if line is None else line
+        for view, top in zip(self._views, self._tops, strict=False):
+            view.drop(range(line - KEPT // 2 - top, line + KEPT // 2 - top))
+
+    # Lines
 
     def find(self, line: int) -> tuple[MessageView, int] | None:
         """The message at `line` and the row within it; None past the end."""
@@ -139,11 +228,11 @@ class MessageStack:
         return None if found is None else Spot(found[0].key, found[0].place(found[1]))
 
     def line_of(self, spot: Spot) -> int | None:
-        """Where it stands now; None when its message is gone."""
+        """Where it stands now, `below` lines above what it names; None when its message is gone."""
         if spot.key not in self._by_key:
             return None
         view = self._by_key[spot.key]
-        return self.top(view) + view.row_of(spot.place)
+        return max(0, self.top(view) + view.row_of(spot.place) - spot.below)
 
     def top(self, view: MessageView) -> int:
         """The first line of a message."""
@@ -153,6 +242,4 @@ class MessageStack:
         self._damage = line if self._damage is None else min(line, self._damage)
 
     def _measure(self, start: int) -> None:
-        del self._tops[start + 1 :]
-        for view in self._views[start:]:
-            self._tops.append(self._tops[-1] + view.height)
+        self._tops[start:] = accumulate((view.height for view in self._views[start:]), initial=self._tops[start])

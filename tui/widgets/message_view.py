@@ -1,9 +1,12 @@
-"""One message of the transcript: what is known about it, and its lines at a width."""
+"""One message of the transcript: what is known about it, and its rows in a look."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
+from itertools import accumulate
 from typing import Literal
 
 from rich.cells import cell_len
@@ -12,21 +15,29 @@ from rich.style import Style
 from textual.strip import Strip
 
 from backends.events import Citation
-from tui.markdown.document import Document, Place
 from tui.markdown.flow import Line, Run, pad, width_of, wrap
 from tui.markdown.inline import cited
 from tui.markdown.palette import Palette
+from tui.markdown.parser import References
+from tui.markdown.render import long_code_lines
 from tui.markdown.sanitize import hold, sanitize, scrub
+from tui.markdown.sections import Form, cut, pieces, references_of
 from tui.markdown.text_strip import EMPTY, Border, TextStrip, to_strip
 from tui.widgets.chat_palette import ChatPalette
+from tui.widgets.message_part import (
+    MARGIN,
+    READING_WIDTH,
+    EdgePart,
+    LivePart,
+    Look,
+    Mark,
+    MarkdownPart,
+    Part,
+    PlainPart,
+)
 
 Kind = Literal["user", "assistant", "error", "notice"]
 Ending = Literal["complete", "truncated", "cancelled", "interrupted", "failed"]
-
-MARGIN = 2
-"""Blank cells (or a bar and a blank) before every message's text."""
-READING_WIDTH = 100
-"""Text is never wrapped wider than this many cells: longer lines are hard to read."""
 
 _ENDINGS = {
     "truncated": "⋯ cut off at the length limit",
@@ -41,7 +52,7 @@ _SKELETON = (0.7, 0.8, 0.4)
 
 @dataclass(frozen=True)
 class Edge:
-    """A row of a message that is not in its Markdown: counted from its top, or from where its `tail` begins."""
+    """A row of a message that is not in its text: counted from its top, or from where its `tail` begins."""
 
     row: int
     tail: bool = False
@@ -49,13 +60,16 @@ class Edge:
 
 @dataclass(eq=False)
 class MessageView:
-    """State and drawing of one message. `draw` brings lines up to date; `line` gives one of `height`."""
+    """State and drawing of one message: a head, the parts of its text and a tail.
+
+    `draw` brings up to date what is drawn already and all that streams; `realize` draws what is looked at for the first
+    time. Until then heights are estimates, and rows are blank.
+    """
 
     key: str
     kind: Kind
     title: str = ""
     first: bool = False
-    body: Document = field(default_factory=Document)
     waiting: str | None = None
     note: str | None = None
     ending: Ending | None = None
@@ -64,34 +78,36 @@ class MessageView:
     streaming: bool = False
     reasoning_open: bool = False
     tick: int = 0
-    _next_body: Document | None = (
-        None  # takes the body's place with the next drawing: until then lines are the old ones
-    )
+    _body: Sequence[Part] = ()
+    _next_body: Sequence[Part] | None = None  # takes the body's place with the next drawing: until then rows stay
+    _live: LivePart | None = None  # where streamed text goes
     _floor: int = 0
-    _reasoning_drawing: tuple[int, bool, bool, int, ChatPalette] | None = None
+    _reasoning_drawing: tuple[int, bool, bool, Look] | None = None
     _reasoning_strips: list[TextStrip] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _held: str = ""
     _plain: list[str] = field(default_factory=list)
-    _head: list[TextStrip] = field(default_factory=list)
-    _middle: list[TextStrip] = field(default_factory=list)
-    _tail: list[TextStrip] = field(default_factory=list)
-    _drawn: tuple[int, ChatPalette] | None = None
+    _head: EdgePart = field(default_factory=EdgePart)
+    _tail: EdgePart = field(default_factory=EdgePart)
+    _tops: list[int] = field(default_factory=lambda: [0])
+    _look: Look | None = None
     _stale: bool = True
-    _cursor: int | None = None  # the line that the cursor was drawn on
+    _cursor: int | None = None  # the row that the cursor was drawn on
 
     @property
     def source(self) -> str:
         """The text, scrubbed."""
-        return self._document.source if self.kind == "assistant" else scrub("".join(self._plain))
+        if self.kind != "assistant":
+            return scrub("".join(self._plain))
+        return "".join(part.source for part in self._newest_body)
 
     @property
-    def _document(self) -> Document:
-        return self._next_body or self.body
+    def _newest_body(self) -> Sequence[Part]:
+        return self._body if self._next_body is None else self._next_body
 
     @property
     def _has_text(self) -> bool:
-        return bool(self.body.height if self.kind == "assistant" else any(self._plain))
+        return self._body_height > 0
 
     @property
     def reasoning(self) -> str:
@@ -100,19 +116,44 @@ class MessageView:
 
     @property
     def height(self) -> int:
-        """Lines as last drawn, the blank one above included."""
-        return len(self._head) + self._body_height + len(self._tail)
+        """Rows as drawn or estimated, the blank one above included."""
+        return self._tops[-1]
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """From top to bottom."""
+        return (self._head, *self._body, self._tail)
+
+    @property
+    def blocks(self) -> list[list[Part]]:
+        """The parts of the body; those that share a block together."""
+        found: list[list[Part]] = []
+        for part in self._body:
+            if part.goes_on and found:
+                found[-1].append(part)
+            else:
+                found.append([part])
+        return found
+
+    @property
+    def seen(self) -> bool:
+        """Whether any of it was drawn as it stands now, or has to be because it grows."""
+        return self.streaming or self._head.exact
 
     def append(self, text: str) -> None:
         """Adds text at the end; a finished message goes on."""
-        if self.kind == "assistant":
-            if self._document.finished:
-                self._next_body = Document(self._document.source)
-                self.streaming, self.ending = True, None
-            self._document.append(text)
-        else:
-            self._plain.append(text)
         self._stale = True
+        if self.kind != "assistant":
+            self._plain.append(text)
+            self._next_body = [PlainPart(piece, self._draw_plain) for piece in pieces(self._shown_plain)]
+            return
+        if self._live is None:
+            going_on = bool(self._newest_body)
+            self._live = LivePart(self.source)
+            self._next_body = [self._live]
+            if going_on:
+                self.streaming, self.ending = True, None
+        self._live.append(text)
 
     def append_reasoning(self, text: str) -> None:
         """Adds thinking text."""
@@ -122,15 +163,21 @@ class MessageView:
 
     def replace(self, text: str) -> None:
         """Starts the text over."""
-        self._next_body = Document()
         self._plain.clear()
+        if self.kind == "assistant":
+            self._live = LivePart()
+            self._next_body = [self._live]
         self.append(text)
         if not self.streaming:
             self.finish(self.ending)
 
     def finish(self, ending: Ending | None) -> None:
         """No more text comes, and nothing is waited for."""
-        self._document.finish()
+        if (live := self._live) is not None:
+            live.finish()
+            self._live = None
+            if not live.drawn:
+                self._next_body = stored_parts(live.source)
         self.streaming, self.waiting, self.ending = False, None, ending
         self._stale = True
 
@@ -138,85 +185,152 @@ class MessageView:
         """Something but the text changed: draw what stands around it again."""
         self._stale = True
 
-    def draw(self, width: int, palette: ChatPalette) -> int:
-        """Brings the lines up to date; the first one that may differ from before, `height` when none does."""
-        fresh = self._drawn != (width, palette)
-        self._drawn = (width, palette)
-        column = max(1, min(READING_WIDTH, width - MARGIN - 1))
-        if self._next_body is not None:
-            self.body, self._next_body = self._next_body, None
-        body_change = self.body.draw(column, palette, MARGIN) if self.kind == "assistant" else 0
+    # Drawing
+
+    def lay(self, look: Look) -> None:
+        """Estimates, for `look`, the heights of all that was not drawn in it."""
+        if self._next_body is None and self._live is None and look != self._look and _was_live(self._body):
+            self._body = stored_parts(self.source)
+        self._look = look
+        self._take_next_body()
+        for part in self._body:
+            part.lay(look)
+        self._head.guess(
+            look, (not self.first) + (self.kind == "assistant" and bool(self.title)) + bool(self._reasoning)
+        )
+        below = (self.ending in _ENDINGS) + bool(self.citations) + bool(self.note) + (self.waiting is not None)
+        self._tail.guess(look, below + bool(below and self._newest_body))
+        self._measure()
+
+    def draw(self, look: Look) -> int:
+        """Brings the rows up to date; the first one that may differ from before, `height` when none does."""
+        fresh = look != self._look or not self._head.exact
+        if fresh or self._next_body is not None:
+            before = self._body
+            self.lay(look)
+            fresh = fresh or before is not self._body
+        row = self._live_row(look)
         if not (fresh or self._stale):
             return self.height
         self._stale = False
-        head, tail = self._draw_head(column, palette), self._draw_tail(column, palette)
-        middle = self._draw_plain(width, column, palette) if self.kind != "assistant" else []
-        changed = 0
-        if not fresh and head == self._head:
-            changed = len(head) + (body_change if self.kind == "assistant" else 0)
-        cursor = len(head) + self.body.height - 1 if self.streaming else None
+        changed = self._head.put(self._draw_head(look))
+        if changed == self._head.height:
+            changed += row
+        self._tail.put(self._draw_tail(look))
+        self._measure()
+        cursor = self._head.height + self._body_height - 1 if self.streaming else None
         if self._cursor is not None and self._cursor != cursor:
-            changed = min(changed, self._cursor)  # it left this line, which may be the same otherwise
+            changed = min(changed, self._cursor)  # it left this row, which may be the same otherwise
         self._cursor = cursor
-        self._head, self._middle, self._tail = head, middle, tail
-        return changed
+        return 0 if fresh else changed
+
+    def realize(self, part: Part, look: Look) -> None:
+        """Draws one of its parts, whose height becomes exact by that."""
+        self.draw(look)
+        part.draw()
+        self._measure()
+
+    def drop(self, keep: range) -> None:
+        """Lets go of what is drawn outside of the rows in `keep`."""
+        for part, top in zip(self.parts, self._tops, strict=False):
+            if part.drawn and (top + part.height <= keep.start or top >= keep.stop):
+                part.drop()
+
+    def _live_row(self, look: Look) -> int:
+        """Draws what has streamed in; the first row of the body that may differ."""
+        top = 0
+        row = self._body_height
+        for part in self._body:
+            if isinstance(part, LivePart):
+                row = min(row, top + part.update(look))
+            top += part.height
+        return row
+
+    def _take_next_body(self) -> None:
+        if self._next_body is not None:
+            self._body, self._next_body = self._next_body, None
+            start = 0
+            for part in self._body:
+                part.start = start
+                start += len(part.source)
+
+    def _measure(self) -> None:
+        self._tops = [0, *accumulate(part.height for part in self.parts)]
+
+    # Rows
 
     def line(self, row: int) -> Strip:
-        """The strip of line `row`."""
+        """The strip of `row`."""
         strip = self.text_line(row)
-        if self.streaming and row in self.body_rows[-1:] and self._drawn is not None:
-            return _with_cursor(strip, self._drawn[1].cursor)
+        if self.streaming and row in self.body_rows[-1:] and self._look is not None:
+            return _with_cursor(strip, self._look.palette.cursor)
         return strip
 
     def text_line(self, row: int) -> TextStrip:
-        """Line `row` without the cursor."""
-        if row < len(self._head):
-            return self._head[row]
-        row -= len(self._head)
-        if row < self._body_height:
-            return self.body[row] if self.kind == "assistant" else self._middle[row]
-        return self._tail[row - self._body_height]
+        """`row` without the cursor."""
+        part, within = self.find(row)
+        return part[within]
+
+    def find(self, row: int) -> tuple[Part, int]:
+        """The part that holds `row`, and the row within it."""
+        index = max(0, min(bisect_right(self._tops, row), len(self._tops) - 1) - 1)
+        return self.parts[index], row - self._tops[index]
+
+    def top(self, part: Part) -> int:
+        """The first row of one of its parts."""
+        return self._tops[self.parts.index(part)]
 
     @property
     def body_rows(self) -> range:
         """The rows that show the text."""
-        return range(len(self._head), len(self._head) + self._body_height)
+        return range(self._head.height, self._head.height + self._body_height)
 
     @property
     def _body_height(self) -> int:
-        return self.body.height if self.kind == "assistant" else len(self._middle)
+        return sum(part.height for part in self._body)
 
-    def place(self, row: int) -> Place | Edge:
+    def place(self, row: int) -> Mark | Edge:
         """What stands at `row`, for `row_of` to find again after a change of width or of what is above it."""
-        below = row - len(self._head)
-        if self.kind != "assistant" or below < 0:
-            return Edge(row)
-        if below >= self.body.height:
-            return Edge(below - self.body.height, tail=True)
-        return self.body.find(below)
+        part, within = self.find(row)
+        if part is self._head or part is self._tail:
+            return Edge(within, tail=part is self._tail)
+        return part.mark(within)
 
-    def row_of(self, place: Place | Edge) -> int:
+    def row_of(self, place: Mark | Edge) -> int:
         """The row that shows what `place` named."""
-        if isinstance(place, Place):
-            return len(self._head) + self.body.locate(place)
-        start = len(self._head) + self.body.height if place.tail else 0
-        return min(start + place.row, max(0, self.height - 1))
+        if isinstance(place, Edge):
+            start = self.body_rows.stop if place.tail else 0
+            return min(start + place.row, max(0, self.height - 1))
+        part = place.part if place.part in self._body else self._holding(place.offset)
+        return self.height if part is None else self.top(part) + part.row_of(place)
 
-    def _draw_head(self, column: int, palette: ChatPalette) -> list[TextStrip]:
+    def _holding(self, offset: int) -> Part | None:
+        """The part of the body whose source holds `offset`."""
+        index = bisect_right(self._body, offset, key=lambda part: part.start) - 1
+        return self._body[max(0, index)] if self._body else None
+
+    # What the rows show
+
+    def _draw_head(self, look: Look) -> list[TextStrip]:
+        column, palette = look.column, look.palette
         head = [] if self.first else [EMPTY]
         if self.kind == "assistant" and self.title:
             head.append(_strips([(sanitize(self.title), palette.title)], column, palette)[0])
+        if self.kind == "error":
+            bar = Border("▌ ", palette.error_bar)
+            title = wrap([(sanitize(self.title or "Error"), palette.error_title)], column)
+            head.extend(to_strip([bar, *line], 0, palette) for line in title)
         if self._reasoning:
-            head.extend(self._draw_reasoning(column, palette))
+            head.extend(self._draw_reasoning(look))
         return head
 
-    def _draw_reasoning(self, column: int, palette: ChatPalette) -> list[TextStrip]:
-        answering = bool(self.body.height) or not self.streaming
-        drawing = (len(self._reasoning), answering, self.reasoning_open, column, palette)
+    def _draw_reasoning(self, look: Look) -> list[TextStrip]:
+        answering = self._has_text or not self.streaming
+        drawing = (len(self._reasoning), answering, self.reasoning_open, look)
         if drawing != self._reasoning_drawing:
             self._reasoning_drawing = drawing
-            self._reasoning_strips = self._wrap_reasoning(answering, column, palette)
-        return [*self._reasoning_strips, EMPTY] if self.body.height else self._reasoning_strips
+            self._reasoning_strips = self._wrap_reasoning(answering, look.column, look.palette)
+        return [*self._reasoning_strips, EMPTY] if self._has_text else self._reasoning_strips
 
     def _wrap_reasoning(self, answering: bool, column: int, palette: ChatPalette) -> list[TextStrip]:
         text = self.reasoning.replace("\t", "    ").strip()
@@ -234,20 +348,25 @@ class MessageView:
             strips.extend(to_strip([bar, *line], MARGIN, palette) for line in shown)
         return strips
 
-    def _draw_plain(self, width: int, column: int, palette: ChatPalette) -> list[TextStrip]:
-        text = sanitize("".join(self._plain)).strip("\n")
+    @property
+    def _shown_plain(self) -> str:
+        return sanitize("".join(self._plain)).strip("\n")
+
+    def _draw_plain(self, text: str, look: Look) -> list[TextStrip]:
+        column, palette = look.column, look.palette
+        text = text.removesuffix("\n")
         if self.kind == "notice":
             return _strips([(text, palette.notice)], column, palette)
         if self.kind == "error":
-            runs: list[Run] = [(sanitize(self.title or "Error") + "\n", palette.error_title), (text, palette.error)]
             bar = Border("▌ ", palette.error_bar)
-            return [to_strip([bar, *line], 0, palette) for line in wrap(runs, column)]
+            return [to_strip([bar, *line], 0, palette) for line in wrap([(text, palette.error)], column)]
         bar = Border("▌ ", palette.user_bar)
-        inner = min(width, MARGIN + READING_WIDTH + 1)
+        inner = min(look.width, MARGIN + READING_WIDTH + 1)
         lines = wrap([(text, palette.user)], column)
         return [to_strip(pad([bar, *line], inner, palette.user), 0, palette) for line in lines]
 
-    def _draw_tail(self, column: int, palette: ChatPalette) -> list[TextStrip]:
+    def _draw_tail(self, look: Look) -> list[TextStrip]:
+        column, palette = look.column, look.palette
         tail: list[TextStrip] = []
         if self.waiting is not None:
             tail.extend(self._draw_waiting(column, palette))
@@ -260,7 +379,7 @@ class MessageView:
         if tail and self._has_text:
             tail.insert(0, EMPTY)
         if self.streaming:  # the answer begins where the skeleton was: nothing above it moves
-            tail.extend([EMPTY] * (self._floor - self.body.height - len(tail)))
+            tail.extend([EMPTY] * (self._floor - self._body_height - len(tail)))
         return tail
 
     def _draw_waiting(self, column: int, palette: ChatPalette) -> list[TextStrip]:
@@ -287,6 +406,44 @@ class MessageView:
                 lines.append([])
             lines[-1].extend([*chip, Segment("  ", palette.text)])
         return [to_strip(line, MARGIN, palette) for line in lines]
+
+
+def stored_parts(source: str) -> list[Part]:
+    """The parts of an answer that is complete."""
+    sections = cut(source)
+
+    @cache
+    def references() -> References:
+        return references_of(sections)
+
+    parts: list[Part] = []
+    for number, section in enumerate(sections):
+        gap = 1 if number and not section.joined else 0
+        if section.form == "markdown":
+            alone = dict if len(sections) == 1 else references
+            parts.append(MarkdownPart(section.text, alone, gap=gap))
+        else:
+            draw = partial(_draw_long, form=section.form, opening=not section.joined)
+            parts.append(PlainPart(section.text, draw, gap=gap))
+            parts[-1].goes_on = section.joined
+    return parts
+
+
+def _was_live(body: Sequence[Part]) -> bool:
+    return len(body) == 1 and isinstance(body[0], LivePart) and body[0].finished
+
+
+def _draw_long(text: str, look: Look, *, form: Form, opening: bool) -> list[TextStrip]:
+    """A section of a block that is too long to be drawn in one go; `opening` begins it."""
+    text = sanitize(text)
+    match form:
+        case "code":
+            lines = long_code_lines(text, look.column, look.palette, opening=opening)
+        case "closing":
+            lines = []
+        case _:
+            lines = wrap([(text.rstrip("\n"), look.palette.text)], look.column)
+    return [to_strip(line, MARGIN, look.palette) for line in lines]
 
 
 def _strips(runs: Sequence[Run], column: int, palette: Palette) -> list[TextStrip]:

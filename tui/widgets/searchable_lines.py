@@ -52,7 +52,7 @@ class SearchableLines(SelectableLines):
         origin = self._origin()
         self._finder = Finder(self._messages, query)
         self._messages.watch = self._finder.redrawn
-        if self._finder.choose_from(top if origin is None else origin):
+        if self._finder.choose_from(top if origin is None else origin) and self._match_is_there(1):
             self._reveal_match()
         elif self._left is not None:
             self._return_to(*self._left)
@@ -60,7 +60,7 @@ class SearchableLines(SelectableLines):
 
     def search_step(self, by: int) -> None:
         """Goes to the next match, or the one before: there the reader stays when the search is closed."""
-        if self._finder is not None and self._finder.step(by):
+        if self._finder is not None and self._finder.step(by) and self._match_is_there(by):
             self._left = None
             self._reveal_match()
             self._show_found()
@@ -85,6 +85,15 @@ class SearchableLines(SelectableLines):
         elif spot is not None and (line := self._messages.line_of(spot)) is not None:
             self.scroll_to(y=line, animate=False)
 
+    def _match_is_there(self, by: int) -> bool:
+        """Draws the part that has the chosen match; where only its source has one, the choice goes on to another."""
+        finder = self._finder
+        while finder is not None and (place := finder.place) is not None:
+            self.realize(*place)
+            if finder.correct(by) and finder.place == place:
+                return True
+        return False
+
     def _reveal_match(self) -> None:
         lines = None if self._finder is None else self._finder.lines
         if lines is not None:
@@ -98,6 +107,12 @@ class SearchableLines(SelectableLines):
                 self._told = found
                 if self._tell is not None:
                     self._tell(*found)
+
+    def rewrapped(self) -> None:
+        """What was found is elsewhere now."""
+        super().rewrapped()
+        if self._finder is not None:
+            self._finder.forget()
 
     def _settle(self, first_line: int, spot: Spot | None) -> None:
         super()._settle(first_line, spot)

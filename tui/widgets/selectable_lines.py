@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from rich.cells import cell_len
@@ -12,6 +12,7 @@ from textual.timer import Timer
 
 from tui.markdown.text_strip import indices
 from tui.widgets.message_lines import MessageLines
+from tui.widgets.message_part import Part
 from tui.widgets.message_stack import Spot
 from tui.widgets.message_view import MessageView
 from tui.widgets.paint import Span
@@ -22,12 +23,14 @@ from tui.widgets.selection import (
     Selection,
     body,
     cell_at,
-    code_blocks,
+    code_in,
     extent,
     line_at,
+    may_hold_code,
     rows_of,
     selection_of,
     text_of,
+    undrawn_in,
     word_at,
 )
 
@@ -47,14 +50,24 @@ class SelectableLines(MessageLines):
         self._pressed: Cell | None = None  # where the mouse button went down, until it comes up
         self._pointer = (0, 0)
         self._scrolling: Timer | None = None
-        self._walked: tuple[Whole, str, int] | None = None  # the whole that was copied last: its message, its number
+        self._walked: tuple[Whole, Part, int] | None = None  # the whole that was copied last: where it begins
 
     # The selection
 
     @property
     def selected_text(self) -> str:
         """The text of the selection, "" without one."""
+        if self._extent is not None:
+            self._draw_selected(self._extent)
         return "" if self._extent is None else text_of(self._messages, self._extent)
+
+    def _draw_selected(self, selected: Extent) -> None:
+        """Draws what the selected text is taken from."""
+        while (found := undrawn_in(self._messages, selected)) is not None:
+            self.realize(*found)
+            if self._extent is None:
+                return
+            selected = self._extent
 
     @property
     def has_selection(self) -> bool:
@@ -173,28 +186,40 @@ class SelectableLines(MessageLines):
 
         What was copied is selected and brought into view.
         """
-        wholes = self._wholes(what)
-        if not wholes:
-            return False
-        at = 0
-        if self._walked is not None and self._walked[0] == what and self.has_selection:
-            known = [(view.key, number) for view, number, _ in wholes]
-            at = (known.index(self._walked[1:]) + 1) % len(wholes) if self._walked[1:] in known else 0
-        view, number, piece = wholes[at]
+        walked, found = self._walked if self.has_selection else None, False
+        first = None
+        for view, part, number, piece in self._wholes(what):
+            first = first or (view, part, number, piece)
+            if walked is None or walked[0] != what or found:
+                return self._copy_whole(what, view, part, number, piece)
+            found = walked[1] is part and walked[2] == number
+        return first is not None and self._copy_whole(what, *first)
+
+    def _copy_whole(self, what: Whole, view: MessageView, part: Part, number: int, piece: Piece) -> bool:
         shown = rows_of(self._messages, view, piece.first, piece.last)
         self._set_selection(selection_of(self._messages, shown))
-        self._walked = (what, view.key, number)
+        self._walked = (what, part, number)
         self.reveal(shown.first, shown.last)
         self.app.copy_to_clipboard(piece.source)
         return True
 
-    def _wholes(self, what: Whole) -> list[tuple[MessageView, int, Piece]]:
-        """Newest first."""
-        found: list[tuple[MessageView, int, Piece]] = []
-        pieces: Callable[[MessageView], list[Piece]] = code_blocks if what == "code" else _message
+    def _wholes(self, what: Whole) -> Iterator[tuple[MessageView, Part, int, Piece]]:
+        """Newest first; each with the part it begins in and its number there. Draws no more than is looked at."""
         for view in reversed(self._messages):
-            found.extend((view, number, piece) for number, piece in reversed(list(enumerate(pieces(view)))))
-        return found
+            if what == "message" and view.kind in ("user", "assistant") and view.blocks:
+                first, last = view.blocks[0][0], view.blocks[-1][-1]
+                self.realize(view, first)
+                self.realize(view, last)
+                if (whole := body(view)) is not None:
+                    yield view, first, 0, whole
+            for parts in reversed(view.blocks) if what == "code" and view.kind == "assistant" else ():
+                if may_hold_code(parts):
+                    self.realize(view, parts[0])
+                    self.realize(view, parts[-1])
+                    yield from (
+                        (view, parts[0], number, piece)
+                        for number, piece in reversed(list(enumerate(code_in(view, parts))))
+                    )
 
     def reveal(self, first: int, last: int) -> None:
         """Scrolls as little as shows the lines `first` to `last`, or as many of them as there is room for."""
@@ -202,9 +227,4 @@ class SelectableLines(MessageLines):
         if top <= first and last < top + rows:
             return
         above = first - 2 if first < top else last - rows + 2
-        self.scroll_to(y=max(0, min(above, first)), animate=False)
-
-
-def _message(view: MessageView) -> list[Piece]:
-    whole = body(view) if view.kind in ("user", "assistant") else None
-    return [] if whole is None else [whole]
+        self.show(first, first - max(0, min(above, first)))

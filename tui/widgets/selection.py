@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 
 from tui.markdown.parser import parse_blocks
+from tui.widgets.message_part import Part
 from tui.widgets.message_stack import MessageStack, Spot
 from tui.widgets.message_view import MessageView
 
@@ -127,11 +128,22 @@ def body(view: MessageView) -> Piece | None:
 
 
 def code_blocks(view: MessageView) -> list[Piece]:
-    """The blocks of code in a message, first one first."""
+    """The blocks of code in what is drawn of a message, first one first."""
+    return [piece for parts in view.blocks if parts[0].exact for piece in code_in(view, parts)]
+
+
+def may_hold_code(parts: Sequence[Part]) -> bool:
+    """Whether it is worth drawing them to find blocks of code; seldom wrong."""
+    return any(mark in parts[0].source for mark in ("```", "~~~", "    ", "\t"))
+
+
+def code_in(view: MessageView, parts: Sequence[Part]) -> list[Piece]:
+    """The blocks of code in `parts` (one of `MessageView.blocks`), the first and last of which are drawn."""
     if view.kind != "assistant":
         return []
+    top = view.top(parts[0])
     found: list[list[int]] = []
-    for row in view.body_rows:
+    for row in range(top, top + parts[0].height):
         code = view.text_line(row).code
         if code == "first":
             found.append([row, row])
@@ -139,11 +151,30 @@ def code_blocks(view: MessageView) -> list[Piece]:
             found[-1][1] = row
     if not found:
         return []
-    tokens, _ = parse_blocks(view.source, {})
+    if len(parts) > 1:  # one long fence
+        found[-1][1] = top + sum(part.height for part in parts) - 1
+    tokens, _ = parse_blocks("".join(part.source for part in parts), {})
     sources = [token.content.removesuffix("\n") for token in tokens if token.type in ("fence", "code_block")]
     if len(sources) != len(found):  # nested too deep to be parsed: what is drawn has to do
         sources = ["\n".join(view.text_line(row).between() or "" for row in range(a, b + 1)) for a, b in found]
     return [Piece(first, last, source) for (first, last), source in zip(found, sources, strict=True)]
+
+
+def undrawn_in(stack: MessageStack, selected: Extent) -> tuple[MessageView, Part] | None:
+    """The first part that has to be drawn before the text of `selected` can be told: messages that are in it as a whole
+    give their source."""
+    top = 0
+    for view in stack:
+        whole = selected.first < top and top + view.height <= selected.last
+        end = top + view.height
+        if top <= selected.last and selected.first < end:
+            for part in view.parts:
+                inside = top <= selected.last and selected.first < top + max(1, part.height)
+                if inside and not part.exact and not (whole and part.source):
+                    return view, part
+                top += part.height
+        top = end
+    return None
 
 
 def text_of(stack: MessageStack, selected: Extent) -> str:
@@ -177,7 +208,10 @@ def _pieces(view: MessageView, row: int) -> Iterator[Piece]:
 
 
 def _covers(stack: MessageStack, selected: Extent, view: MessageView, piece: Piece) -> bool:
-    """Whether all of a piece's text is selected."""
+    """Whether all of a piece's text is selected; what stands among selected lines need not be drawn for that."""
+    top = stack.top(view)
+    if selected.first < top + piece.first and top + piece.last < selected.last:
+        return True
     rows = [row for row in range(piece.first, piece.last + 1) if view.text_line(row).spans]
     if not rows:
         return False

@@ -340,20 +340,6 @@ async def test_messages_can_be_replaced_and_taken_away() -> None:
         await until(lambda: not any(screen(transcript)))
 
 
-async def test_a_long_conversation_is_drawn_from_its_end_and_complete_in_the_end() -> None:
-    async with staged() as (_, transcript, pilot):
-        for number in range(300):
-            transcript.add("user", f"question {number}")
-            transcript.add("assistant", f"answer {number}\n\n{LONG}")
-        await until(shows(transcript, "paragraph 59"))
-        assert transcript.virtual_size.height < 300 * 120
-        view = screen(transcript)
-        await until(lambda: transcript.virtual_size.height == 300 * 124 - 1)
-        assert screen(transcript) == view
-        await pilot.press("home")
-        assert shows(transcript, "question 0")()
-
-
 async def test_text_added_before_the_first_layout_is_there() -> None:
     class Early(Stage):
         def on_mount(self) -> None:
