@@ -1,7 +1,7 @@
 """What a long saved conversation costs: `python -m tests.bench.long_conversation`. Linux only; about a minute.
 
 It writes a history of 200,000 tokens (hundreds of messages, some of 10 to 50 kB; with --huge one message of 1 MB),
-opens it with `--continue` on a pseudo-terminal of 120 x 40 and reads it as a person would. Times are from the key to the
+opens it with `--continue` on a pseudo-terminal of 120 x 40 and reads it as a person would. Times are from key to the
 read from the terminal that completes what was waited for. The same start with an empty history stands beside.
 """
 

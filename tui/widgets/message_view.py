@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
 from itertools import accumulate
 from typing import Literal
 
@@ -18,10 +17,8 @@ from backends.events import Citation
 from tui.markdown.flow import Line, Run, pad, width_of, wrap
 from tui.markdown.inline import cited
 from tui.markdown.palette import Palette
-from tui.markdown.parser import References
-from tui.markdown.render import long_code_lines
 from tui.markdown.sanitize import hold, sanitize, scrub
-from tui.markdown.sections import Form, cut, pieces, references_of
+from tui.markdown.sections import pieces
 from tui.markdown.text_strip import EMPTY, Border, TextStrip, to_strip
 from tui.widgets.chat_palette import ChatPalette
 from tui.widgets.message_part import (
@@ -31,10 +28,10 @@ from tui.widgets.message_part import (
     LivePart,
     Look,
     Mark,
-    MarkdownPart,
     Part,
     PlainPart,
 )
+from tui.widgets.stored_parts import stored_parts
 
 Kind = Literal["user", "assistant", "error", "notice"]
 Ending = Literal["complete", "truncated", "cancelled", "interrupted", "failed"]
@@ -408,42 +405,8 @@ class MessageView:
         return [to_strip(line, MARGIN, palette) for line in lines]
 
 
-def stored_parts(source: str) -> list[Part]:
-    """The parts of an answer that is complete."""
-    sections = cut(source)
-
-    @cache
-    def references() -> References:
-        return references_of(sections)
-
-    parts: list[Part] = []
-    for number, section in enumerate(sections):
-        gap = 1 if number and not section.joined else 0
-        if section.form == "markdown":
-            alone = dict if len(sections) == 1 else references
-            parts.append(MarkdownPart(section.text, alone, gap=gap))
-        else:
-            draw = partial(_draw_long, form=section.form, opening=not section.joined)
-            parts.append(PlainPart(section.text, draw, gap=gap))
-            parts[-1].goes_on = section.joined
-    return parts
-
-
 def _was_live(body: Sequence[Part]) -> bool:
     return len(body) == 1 and isinstance(body[0], LivePart) and body[0].finished
-
-
-def _draw_long(text: str, look: Look, *, form: Form, opening: bool) -> list[TextStrip]:
-    """A section of a block that is too long to be drawn in one go; `opening` begins it."""
-    text = sanitize(text)
-    match form:
-        case "code":
-            lines = long_code_lines(text, look.column, look.palette, opening=opening)
-        case "closing":
-            lines = []
-        case _:
-            lines = wrap([(text.rstrip("\n"), look.palette.text)], look.column)
-    return [to_strip(line, MARGIN, look.palette) for line in lines]
 
 
 def _strips(runs: Sequence[Run], column: int, palette: Palette) -> list[TextStrip]:

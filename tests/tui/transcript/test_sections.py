@@ -13,7 +13,7 @@ from tui.markdown import sections
 from tui.markdown.document import Document
 from tui.markdown.sections import SIZE, cut, pieces, references_of
 from tui.widgets.message_part import Look
-from tui.widgets.message_view import stored_parts
+from tui.widgets.stored_parts import stored_parts
 
 Lines = list[list[tuple[str, object]]]
 
