@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -67,7 +67,8 @@ class ChatRequest(_Request, frozen=True):
     `max_tokens` None takes the feature's default. `docs` False asks a RAG backend to answer without retrieval.
     `continue_from` is the text of a cut answer to the last user message: the backend goes on after it. `reasoning`
     "off" asks a model that thinks before it answers not to, where that can be told.
-    `key` makes a retried POST idempotent.
+    `key` makes a retried POST idempotent. `queue_timeout` is how many seconds it may wait for its place (None: what the
+    backend allows to its feature).
     """
 
     messages: tuple[Message, ...]
@@ -79,6 +80,7 @@ class ChatRequest(_Request, frozen=True):
     continue_from: str = ""
     reasoning: Literal["auto", "off"] = "auto"
     key: str = ""
+    queue_timeout: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
     @property
     def token_limit(self) -> int:

@@ -44,7 +44,8 @@ class Status(_Event, frozen=True):
 
     `step` of `steps` counts the pipeline's stages from 1. `done`/`total` is progress: tokens of the prompt while
     prefilling (of which `cached` came from the prefix cache), per mille of the weights while loading. `position` is the
-    place in the queue, from 1. `passages` closes retrieving: what was found, best first, with the ids the model sees.
+    place in the queue, from 1, `expected_ms` how long the wait there will probably be. `passages` closes retrieving:
+    what was found, best first, with the ids the model sees.
     """
 
     status: StatusName
@@ -57,6 +58,7 @@ class Status(_Event, frozen=True):
     cached: int = 0
     position: int = 0
     passages: tuple[Citation, ...] = ()
+    expected_ms: float | None = None
 
 
 class Logprob(_Event, frozen=True):

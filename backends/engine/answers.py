@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence as Items
 
 from backends.engine.outbox import Outbox
+from backends.engine.pace import Pace
 from backends.engine.reasoning import Said
 from backends.engine.report import first_meta, last_meta
 from backends.engine.residency import Residency
@@ -19,11 +20,12 @@ from backends.events import Done, FinishReason, Reasoning, Token
 class Answers:
     """Takes in what was sampled, and ends an answer that is through. On the scheduler's thread only."""
 
-    def __init__(self, runner: Runner, memory: Residency, running: Running, outbox: Outbox) -> None:
+    def __init__(self, runner: Runner, memory: Residency, running: Running, outbox: Outbox, pace: Pace) -> None:
         self._runner = runner
         self._memory = memory
         self._running = running
         self._outbox = outbox
+        self._pace = pace
 
     def accept(self, sequence: Sequence, tokens: Iterable[int]) -> None:
         """`tokens` go on the answer of `sequence`, up to the one that ends it."""
@@ -62,6 +64,7 @@ class Answers:
         self._say(sequence, sequence.text.finish())
         now = sequence.now()
         used = self._memory.busy
+        self._pace.ended(sequence.completion_tokens, sequence.limit)
         self._running.release(sequence)
         if sequence.first_token_ms is None:  # an answer without text
             sequence.first_token_ms = now

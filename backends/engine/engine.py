@@ -147,18 +147,20 @@ class Engine:
         runner, template, steps = self._loaded()
         if request.max_tokens is not None and request.max_tokens < 1:
             raise BackendError(Code.BAD_REQUEST, f"max_tokens {request.max_tokens} is not at least 1")
-        try:
-            prompt, draw, closing = await asyncio.to_thread(prepare, runner, template, request)
-        except BackendError as error:  # perhaps because the loop has died and closed the runner meanwhile
-            raise self._failure or error from None
-        n_ctx = runner.info.n_ctx
-        limit = answer_limit(len(prompt), request.max_tokens, request.token_limit, n_ctx)
-        if limit < 1:
-            raise _context_full(len(prompt), request, n_ctx)
-        text = Detokenizer(request.sampling.stop, closing)
-        sequence = Sequence(prompt, limit, draw, text, arrival)
-        sequence.loaded_ms = loaded_ms
-        steps.submit(sequence)
+        with steps.announced():
+            try:
+                prompt, draw, closing = await asyncio.to_thread(prepare, runner, template, request)
+            except BackendError as error:  # perhaps because the loop has died and closed the runner meanwhile
+                raise self._failure or error from None
+            n_ctx = runner.info.n_ctx
+            limit = answer_limit(len(prompt), request.max_tokens, request.token_limit, n_ctx)
+            if limit < 1:
+                raise _context_full(len(prompt), request, n_ctx)
+            text = Detokenizer(request.sampling.stop, closing)
+            sequence = Sequence(prompt, limit, draw, text, arrival, feature=request.feature)
+            sequence.loaded_ms = loaded_ms
+            sequence.patience = request.queue_timeout or getattr(self.options.queue_timeout, request.feature)
+            steps.submit(sequence)
         return sequence, steps
 
     def _loaded(self) -> tuple[Runner, ChatTemplate, StepLoop]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from backends.engine.sequence import Sequence
@@ -11,9 +12,14 @@ from backends.errors import BackendError
 
 
 class Mail(NamedTuple):
-    """What came since the last look. `hint`: the newest prompt to be computed ahead; `end`: why the loop has to end."""
+    """What came since the last look.
+
+    `more_to_come`: further requests are on their way; `hint`: the newest prompt to be computed ahead; `end`: why the
+    loop has to end.
+    """
 
     arrivals: list[Sequence]
+    more_to_come: bool
     cancels: list[Sequence]
     hint: Sequence | None
     end: BackendError | None
@@ -32,11 +38,24 @@ class Inbox:
         self._changed = threading.Condition()
         self._arrivals: list[Sequence] = []
         self._cancels: list[Sequence] = []
+        self._announced = 0
         self._hint: Sequence | None = None
         self._interruptible: frozenset[int] = frozenset()
         self._end: BackendError | None = None
 
     # ---- the asyncio side
+
+    @contextmanager
+    def announced(self) -> Iterator[None]:
+        """Around what leads to a `put`, so that the other side knows of it."""
+        with self._changed:
+            self._announced += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._announced -= 1
+                self._changed.notify()
 
     def put(self, sequence: Sequence) -> None:
         """A request. Raises BackendError when the loop has ended."""
@@ -77,16 +96,15 @@ class Inbox:
         """Whether the asyncio side has left something."""
         return bool(self._arrivals or self._cancels or self._hint or self._end)
 
-    def wait(self) -> None:
-        """Until there is mail."""
+    def wait(self, seconds: float | None = None, for_announced: bool = False) -> None:
+        """Until there is mail or the time is over; with `for_announced` only as long as somebody is on the way."""
         with self._changed:
-            while not self.is_full:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self.is_full or (for_announced and not self._announced), seconds)
 
     def take(self) -> Mail:
         """All that is here; the end stays."""
         with self._changed:
-            mail = Mail(self._arrivals, self._cancels, self._hint, self._end)
+            mail = Mail(self._arrivals, self._announced > 0, self._cancels, self._hint, self._end)
             self._arrivals, self._cancels, self._hint = [], [], None
         return mail
 

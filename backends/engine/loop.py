@@ -7,16 +7,18 @@ are computed by step.py, answered by answers.py and leave by outbox.py; this mod
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 
 from backends.engine.answers import Answers
 from backends.engine.inbox import Inbox
 from backends.engine.options import EngineOptions
 from backends.engine.outbox import Outbox, Publish
+from backends.engine.pace import Pace
 from backends.engine.queue import Queue
 from backends.engine.residency import Residency
 from backends.engine.runner import Runner
 from backends.engine.running import Running
-from backends.engine.scheduler import plan_step
+from backends.engine.scheduler import Active, plan_step, prefill_budget
 from backends.engine.sequence import Sequence
 from backends.engine.step import Stepper
 from backends.errors import BackendError, Code
@@ -37,15 +39,22 @@ class StepLoop:
         self._outbox = Outbox(publish, self._live)
         self._memory = Residency(runner, options)
         self._running = Running(runner, self._memory, self._outbox)
-        self._queue = Queue(options, self._memory, self._running, self._outbox)
-        answers = Answers(runner, self._memory, self._running, self._outbox)
-        self._stepper = Stepper(runner, self._inbox, self._running, answers, self._outbox, self._memory.costs)
+        self._pace = Pace()
+        self._queue = Queue(options, self._memory, self._running, self._outbox, self._pace)
+        answers = Answers(runner, self._memory, self._running, self._outbox, self._pace)
+        self._stepper = Stepper(
+            runner, self._inbox, self._running, answers, self._outbox, self._memory.costs, self._pace
+        )
 
     # ---- the asyncio side
 
     def submit(self, sequence: Sequence) -> None:
         """Hand `sequence` over; its mailbox gets everything further. Raises BackendError when the loop has ended."""
         self._inbox.put(sequence)
+
+    def announced(self) -> AbstractContextManager[None]:
+        """While it is open a request is on its way to `submit`: a batch that is forming may wait for it."""
+        return self._inbox.announced()
 
     def warm(self, hint: Sequence) -> None:
         """Compute the prompt of `hint` when there is nothing else to do, and keep it. A newer one takes its place."""
@@ -91,8 +100,8 @@ class StepLoop:
             self._outbox.publish()
         while self._memory.settle(idle) and idle and not self._inbox.is_full:
             pass
-        if idle and self._queue.hint is None:
-            self._inbox.wait()
+        if not self._running and self._queue.hint is None:
+            self._inbox.wait(self._queue.pause, for_announced=self._queue.waits_for_announced)
         mail = self._inbox.take()
         if mail.end is not None:
             return mail.end
@@ -100,8 +109,8 @@ class StepLoop:
             self._queue.hint = None if mail.arrivals else mail.hint
             if self._running.hint is not None:
                 self._running.release(self._running.hint)
-        for sequence in mail.arrivals:
-            self._queue.take_in(sequence)
+        self._queue.others_come = mail.more_to_come
+        self._queue.take_in(mail.arrivals)
         for sequence in mail.cancels:
             self._drop(sequence)
         self._queue.admit()
@@ -115,12 +124,23 @@ class StepLoop:
         self._live.pop(sequence.key, None)
 
     def _step(self) -> None:
-        chunk = self._options.prefill_chunk
-        budget = chunk if self._running.hint is None else min(HINT_CHUNK, chunk)
-        plan = plan_step(self._running.active(), budget, self._options.n_batch)
+        active = self._running.active()
+        plan = plan_step(active, self._prefill_budget(active), self._options.n_batch)
         for part in plan:
             self._running.begin(self._running[part.key])
         if self._outbox.is_due:
             self._outbox.publish()
         if plan:
             self._stepper.compute(plan)
+
+    def _prefill_budget(self, active: list[Active]) -> int:
+        """Tokens of prompts for the next step."""
+        options, pace = self._options, self._pace
+        if options.prefill_chunk:
+            budget = options.prefill_chunk
+        elif options.objective == "throughput":
+            budget = options.n_ubatch
+        else:
+            decoding = any(it.pending == 1 for it in active)
+            budget = prefill_budget(decoding, pace.plain, pace.prompt_token, options.max_gap_ms / 1000)
+        return budget if self._running.hint is None else min(HINT_CHUNK, budget)

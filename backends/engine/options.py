@@ -8,10 +8,24 @@ import msgspec
 
 FlashAttention = Literal["auto", "on", "off"]
 Residency = Literal["auto", "device", "host", "none"]
+Batching = Literal["continuous", "dynamic", "static"]
+Objective = Literal["ttft", "throughput"]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+_Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class QueueTimeout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Seconds after which a request that waits for its place is refused, by feature."""
+
+    chat: _Seconds = 60.0
+    completion: _Seconds = 10.0
+    summarize: _Seconds = 120.0
+    batch: _Seconds = 600.0
 
 
 class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -27,8 +41,17 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
       "none": nowhere; "auto" is "device" with a GPU and "host" without.
     - `kv_host_mib`: how much memory those copies may take at most (0: an eighth of what is free at the start).
     - `max_streams`: answers made at the same time; further requests wait.
-    - `max_queue`: how many may wait; the next one is refused. `queue_timeout`: seconds that one may wait.
-    - `prefill_chunk`: tokens of prompts per step: smaller keeps running answers smoother, larger reads prompts faster.
+    - `max_queue`: how many may wait; beyond that the last in line is refused. `queue_timeout`: seconds that one may
+      wait, by feature; a request may carry its own.
+    - `batching`: "continuous": requests join and leave between steps. "dynamic" and "static": a batch is formed while
+      nobody runs, and nobody joins it until all in it have ended; the next one begins when it is full or its first
+      request has waited for `max_queue_ms`; "dynamic" takes them by their place and does not wait when nobody else is
+      coming, "static" takes those of similar size. Neither makes anybody wait for memory any longer.
+    - `objective`: "ttft": short prompts before long ones, and prompts in chunks that keep running answers smooth;
+      "throughput": prompts in the order they came, as many tokens per step as llama.cpp computes at once.
+    - `max_gap_ms`: with "ttft", how long a step with part of a prompt in it should take: what it costs is measured, and
+      the parts are cut accordingly. Where that would make a prompt more than a fifth slower than alone, it is longer.
+    - `prefill_chunk`: tokens of prompts per step, always, instead (0: measured, as said).
     - `n_batch`, `n_ubatch`: llama.cpp's logical and physical batch, in tokens.
     - `n_threads`: 0 takes the physical cores, fewer for a small model.
     - `n_gpu_layers`: layers in GPU memory; -1 is all of them, where llama.cpp was built for the GPU.
@@ -46,8 +69,12 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     kv_host_mib: _Count = 0
     max_streams: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
     max_queue: _Count = 64
-    queue_timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
-    prefill_chunk: _Positive = 256
+    queue_timeout: QueueTimeout = QueueTimeout()
+    batching: Batching = "continuous"
+    max_queue_ms: Annotated[float, msgspec.Meta(ge=0)] = 100.0
+    objective: Objective = "ttft"
+    max_gap_ms: Annotated[float, msgspec.Meta(gt=0)] = 50.0
+    prefill_chunk: _Count = 0
     n_batch: _Positive = 2048
     n_ubatch: _Positive = 512
     n_threads: _Count = 0

@@ -1,42 +1,52 @@
-"""The waiting line: who came and has no place yet."""
+"""The waiting line: who came and has no place yet, how long that will take, and who waits no longer."""
 
 from __future__ import annotations
 
-from collections import deque
+import math
+from bisect import insort
+from collections.abc import Iterable
 
 from backends.engine.options import EngineOptions
 from backends.engine.outbox import Outbox
+from backends.engine.pace import Pace
 from backends.engine.prefix_cache import pack
 from backends.engine.residency import MIN_SHARED, Residency
 from backends.engine.running import Running
+from backends.engine.scheduler import Candidate, Stay, alike, batch_is_formed, expected_waits, place_in_line
 from backends.engine.sequence import Sequence
 from backends.errors import BackendError, Code
 from backends.events import Status
 
+MIN_RETRY = 0.5
+"""Seconds before which nobody is told to come back."""
+
 
 class Queue:
-    """Requests in the order they came, and behind them all one hint. On the scheduler's thread only."""
+    """Requests by their place in line, and behind them all one hint. On the scheduler's thread only."""
 
-    def __init__(self, options: EngineOptions, memory: Residency, running: Running, outbox: Outbox) -> None:
+    def __init__(self, options: EngineOptions, memory: Residency, running: Running, outbox: Outbox, pace: Pace) -> None:
         self._options = options
         self._memory = memory
         self._running = running
         self._outbox = outbox
-        self._waiting: deque[Sequence] = deque()
+        self._pace = pace
+        self._waiting: list[Sequence] = []
+        self.others_come = False  # requests are on their way here
         self.hint: Sequence | None = None  # to be computed when nobody runs or waits
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def take_in(self, sequence: Sequence) -> None:
-        """Let `sequence` wait for its place; refuse it when too many do."""
-        startable = not self._waiting and self._has_place(sequence)
-        if not startable and len(self._waiting) >= self._options.max_queue:
-            self._refuse(sequence, f"{len(self._waiting)} requests wait already")
-            return
-        self._waiting.append(sequence)
-        if startable:
-            self._admit_waiting()
+    def take_in(self, arrivals: Iterable[Sequence]) -> None:
+        """Let `arrivals` wait for their place. When too many wait, the last in line are refused."""
+        for it in arrivals:
+            shortest_first = self._options.objective == "ttft"
+            prompt_ms = it.prompt_tokens * self._pace.prompt_token * 1000 if shortest_first else 0.0
+            it.due = place_in_line(it.arrival * 1000 + it.queued_ms, it.feature, prompt_ms)
+            insort(self._waiting, it, key=lambda it: it.due)
+        self._start_who_fits()
+        while len(self._waiting) > self._options.max_queue:
+            self._refuse(self._waiting.pop(), f"{len(self._waiting)} requests wait already")
 
     def drop(self, sequence: Sequence) -> None:
         """The client of `sequence` is gone."""
@@ -46,32 +56,88 @@ class Queue:
     def admit(self) -> None:
         """Refuse who has waited too long, start who fits, and tell the others their place."""
         self._expire()
-        self._admit_waiting()
+        self._start_who_fits()
+        self._tell_places()
         self._start_hint()
 
+    @property
+    def pause(self) -> float | None:
+        """Seconds for which there is nothing to do here while nobody runs, unless somebody comes; None: for ever."""
+        if not self._waiting:
+            return None
+        return max(0.0, (self._options.max_queue_ms - self._longest_wait) / 1000)
+
+    @property
+    def waits_for_announced(self) -> bool:
+        """Whether that pause is over as soon as nobody is on the way."""
+        return self._options.batching == "dynamic" and bool(self._waiting)
+
+    @property
+    def _longest_wait(self) -> float:
+        return max(it.now() - it.queued_ms for it in self._waiting)
+
+    # ---- not longer
+
     def _expire(self) -> None:
-        """The head of the queue has waited longest."""
-        patience = self._options.queue_timeout * 1000
-        while self._waiting and self._waiting[0].now() - self._waiting[0].queued_ms > patience:
-            self._refuse(self._waiting.popleft(), f"waited {self._options.queue_timeout:g} s for a place")
+        late = [it for it in self._waiting if it.now() - it.queued_ms > it.patience * 1000]
+        for it in late:
+            self._waiting.remove(it)
+            self._refuse(it, f"no place within {it.patience:g} s")
 
     def _refuse(self, sequence: Sequence, reason: str) -> None:
-        advice = f"the engine is busy: {reason}, {len(self._running)} are being answered; try again in a moment"
-        error = BackendError(Code.OVERLOADED, advice, retryable=True, retry_after=2.0)
+        """The last word to `sequence`. It may come back when the line will have moved on."""
+        seconds = max(MIN_RETRY, math.ceil(10 * max(self._expected()[:1], default=0.0)) / 10)
+        advice = f"the engine is busy: {reason}, {len(self._running)} are being answered; try again in {seconds:g} s"
+        error = BackendError(Code.OVERLOADED, advice, retryable=True, retry_after=seconds)
         self._outbox.conclude(sequence, error.event())
 
-    def _admit_waiting(self) -> None:
-        if not self._waiting:
-            return
-        while self._waiting and self._has_place(self._waiting[0]):
-            self._running.start(self._waiting.popleft())
-        for position, sequence in enumerate(self._waiting, 1):
-            if sequence.position != position:
-                sequence.position = position
-                self._outbox.post(sequence, Status("queued", position=position))
+    # ---- who is next
 
-    def _has_place(self, sequence: Sequence) -> bool:
-        return len(self._running) < self._options.max_streams and self._running.has_cells_for(sequence)
+    def _start_who_fits(self) -> None:
+        for it in self._next():
+            if len(self._running) >= self._options.max_streams or not self._running.has_cells_for(it):
+                break
+            self._waiting.remove(it)
+            self._running.start(it)
+
+    def _next(self) -> list[Sequence]:
+        """Those who may start now, as far as there is room: the head of the line, or a batch that has formed."""
+        options = self._options
+        if options.batching == "continuous" or not self._waiting:
+            return self._waiting[: options.max_streams]
+        others_come = self.others_come or options.batching == "static"
+        if self._running or not batch_is_formed(
+            len(self._waiting), options.max_streams, self._longest_wait, options.max_queue_ms, others_come
+        ):
+            return []
+        if options.batching == "dynamic":
+            return self._waiting[: options.max_streams]
+        batch = set(alike([Candidate(it.key, it.cells) for it in self._waiting], options.max_streams))
+        return [it for it in self._waiting if it.key in batch]
+
+    def _tell_places(self) -> None:
+        if not any(it.position != position for position, it in enumerate(self._waiting, 1)):
+            return
+        waits = self._expected()
+        for position, (it, seconds) in enumerate(zip(self._waiting, waits, strict=True), 1):
+            if it.position != position:
+                it.position = position
+                detail = f"about {seconds:.0f} s" if seconds >= 1 else ""
+                expected = round(seconds * 1000) if self._pace.gap else None
+                self._outbox.post(it, Status("queued", position=position, expected_ms=expected, detail=detail))
+
+    def _expected(self) -> list[float]:
+        """Seconds until each of the waiting ones starts, as far as one can tell."""
+        free_streams = self._options.max_streams - len(self._running)
+        running = [self._stay(it, it.prompt_tokens - it.computed) for it in self._running]
+        waiting = [self._stay(it, it.prompt_tokens) for it in self._waiting]
+        return expected_waits(running, waiting, free_streams, self._memory.available)
+
+    def _stay(self, it: Sequence, prompt_tokens: int) -> Stay:
+        left = self._pace.seconds_left(max(0, prompt_tokens), it.limit - it.completion_tokens)
+        return Stay(left, it.cells)
+
+    # ---- ahead of time
 
     def _start_hint(self) -> None:
         """Start the hint if there is nothing else to do, and enough to gain."""

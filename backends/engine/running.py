@@ -112,7 +112,7 @@ class Running:
 
     def active(self) -> list[Active]:
         """What there is to do."""
-        return [Active(it.key, it.pending, self._stretch(it) if it.pending > 1 else 0) for it in self]
+        return [Active(it.key, it.pending, it.due, self._stretch(it) if it.pending > 1 else 0) for it in self]
 
     def _stretch(self, it: Sequence) -> int:
         return self._memory.cells.stretch(it.slot)

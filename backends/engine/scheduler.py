@@ -1,31 +1,46 @@
-"""What happens next, decided from plain data: who is admitted, who is refused, and what one step computes.
+"""What happens next, decided from plain data: who is next, who waits for how long, and what one step computes.
 
-Pure functions; the step loop (loop.py) carries out what they say. Requests are served in the order they came: nobody
-overtakes, so nobody starves.
+Pure functions; the step loop (loop.py) and its parts carry out what they say.
+
+Who is next: everybody stands in line by when they came, plus a handicap for what can wait (`HANDICAP_MS`), plus, with
+the objective "ttft", the time that their prompt takes: short ones first. So nobody waits for a request that came later
+by more than its own handicap and its own prompt's time, and nobody starves, whatever else keeps coming.
 """
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterable
 from collections.abc import Sequence as Items
 
 import msgspec
 
+from backends.backend import Feature
 
-class Candidate(msgspec.Struct, frozen=True):
-    """A waiting request: `cells` is what it may need of the KV cache, prompt and answer together."""
+HANDICAP_MS: dict[Feature, float] = {"chat": 0, "completion": 0, "summarize": 3_000, "batch": 15_000}
+"""How much later a request seems to have come: what came up to that much after it goes first."""
 
-    key: int
-    cells: int
+EFFICIENT_CHUNK = 128
+"""Tokens of a prompt that are worth a step of their own: on a CPU fewer cost more each, and more do not cost less."""
+
+FIRST_CHUNK = 64
+"""Tokens of a prompt beside running answers while it is not known what they cost."""
+
+SLOWDOWN = 5
+"""Beside running answers a prompt gets at least this many times the time that they take: it is at most 1 + 1/5 times as
+late as alone, and their gaps are at most 1 + 5 times what they are without it, if that is more than the target."""
 
 
 class Active(msgspec.Struct, frozen=True):
     """An admitted sequence: `pending` tokens of it are known but not computed. 1: it decodes; more: it prefills.
 
-    `stretch`: the part of several prompts in which it stands, the same number for all of them; 0: its own.
+    `due`: its place in line, the lowest first. `stretch`: the part of several prompts in which it stands, the same
+    number for all of them; 0: its own.
     """
 
     key: int
     pending: int
+    due: float = 0.0
     stretch: int = 0
 
 
@@ -37,33 +52,58 @@ class Chunk(msgspec.Struct, frozen=True):
     last: bool
 
 
+class Candidate(msgspec.Struct, frozen=True):
+    """A waiting request: `cells` is what it may need of the KV cache, prompt and answer together."""
+
+    key: int
+    cells: int
+
+
+class Stay(msgspec.Struct, frozen=True):
+    """A request that runs, or will: for `seconds` more, as far as one can tell, with that many cells."""
+
+    seconds: float
+    cells: int
+
+
+def place_in_line(came_ms: float, feature: Feature, prompt_ms: float) -> float:
+    """The time by which a request is ordered, on the clock of `came_ms`; `prompt_ms` is 0 where size does not count."""
+    return came_ms + HANDICAP_MS[feature] + prompt_ms
+
+
 def plan_step(active: Items[Active], prefill_budget: int, batch_limit: int) -> list[Chunk]:
-    """The next batch: a decode token of everyone who decodes, then prompts in order of admission, within the budgets.
+    """The next batch: a decode token of everyone who decodes, then prompts by their place, within the budgets.
 
     What is in several prompts is computed once, for the first of them. `prefill_budget`: tokens of prompts per step;
     `batch_limit`: tokens of the whole batch.
     """
-    step = [Chunk(sequence.key, 1, True) for sequence in active if sequence.pending == 1][:batch_limit]
+    step = [Chunk(it.key, 1, True) for it in active if it.pending == 1][:batch_limit]
     budget = min(prefill_budget, batch_limit - len(step))
     stretches = set[int]()
-    for sequence in active:
-        if sequence.pending > 1 and budget > 0 and (not sequence.stretch or sequence.stretch not in stretches):
-            stretches.add(sequence.stretch)
-            tokens = min(sequence.pending, budget)
-            step.append(Chunk(sequence.key, tokens, tokens == sequence.pending))
-            budget -= tokens
+    for it in sorted((it for it in active if it.pending > 1), key=lambda it: it.due):
+        if budget <= 0:
+            break
+        if it.stretch in stretches:
+            continue
+        if it.stretch:
+            stretches.add(it.stretch)
+        tokens = min(it.pending, budget)
+        step.append(Chunk(it.key, tokens, tokens == it.pending))
+        budget -= tokens
     return step
 
 
-def admit(waiting: Items[Candidate], free_slots: int, free_cells: int) -> list[int]:
-    """The keys of those who may start now: from the head of the queue, as long as slots and unpromised cells last."""
-    admitted = []
-    for candidate in waiting[:free_slots]:
-        if candidate.cells > free_cells:
-            break
-        free_cells -= candidate.cells
-        admitted.append(candidate.key)
-    return admitted
+def prefill_budget(decoding: bool, plain: float, prompt_token: float, gap: float) -> int:
+    """Tokens of prompts for the next step, so that it takes about `gap` seconds.
+
+    `decoding`: whether answers go on in it, which takes `plain` seconds; `prompt_token`: seconds of one token; 0 where
+    that is not known yet. Where the target leaves prompts next to nothing they get `SLOWDOWN` times what answers take.
+    """
+    if prompt_token <= 0:
+        return FIRST_CHUNK if decoding else EFFICIENT_CHUNK
+    if not decoding:
+        return max(EFFICIENT_CHUNK, int(gap / prompt_token))
+    return max(1, round(SLOWDOWN * plain / prompt_token), int((gap - plain) / prompt_token))
 
 
 def answer_limit(prompt: int, asked: int | None, default: int, n_ctx: int) -> int:
@@ -75,3 +115,35 @@ def answer_limit(prompt: int, asked: int | None, default: int, n_ctx: int) -> in
     if asked is None:
         return min(default, room)
     return asked if asked <= room else 0
+
+
+def expected_waits(running: Iterable[Stay], waiting: Items[Stay], free_streams: int, free_cells: int) -> list[float]:
+    """Seconds until each of `waiting`, in this order, finds a stream and cells, if all stay as long as they should.
+
+    Nobody overtakes. Those who still do not fit when all others have gone are taken to fit then.
+    """
+    ends = [(it.seconds, it.cells) for it in running]
+    heapq.heapify(ends)
+    now, waits = 0.0, []
+    for it in waiting:
+        while ends and (free_streams < 1 or free_cells < it.cells):
+            end, cells = heapq.heappop(ends)
+            now = max(now, end)
+            free_streams, free_cells = free_streams + 1, free_cells + cells
+        waits.append(now)
+        heapq.heappush(ends, (now + it.seconds, it.cells))
+        free_streams, free_cells = free_streams - 1, free_cells - it.cells
+    return waits
+
+
+def batch_is_formed(waiting: int, streams: int, waited_ms: float, window_ms: float, others_come: bool) -> bool:
+    """Whether a batch should begin: it is full, or has been waited for long enough, or nobody else is coming."""
+    return waiting >= streams or waited_ms >= window_ms or not others_come
+
+
+def alike(line: Items[Candidate], streams: int) -> list[int]:
+    """The keys of the first in `line` and of those that come nearest to its size, at most `streams`, in their order."""
+    if not line:
+        return []
+    nearest = sorted(range(len(line)), key=lambda at: (abs(line[at].cells - line[0].cells), at))[:streams]
+    return [line[at].key for at in sorted(nearest)]

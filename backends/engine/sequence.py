@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from backends.backend import Feature
 from backends.engine.detokenizer import Detokenizer
 from backends.engine.draw import Draw
 from backends.events import Event, Reasoning, Token
@@ -61,11 +63,18 @@ class Sequence:
     than one is pending the sequence prefills; with one pending it decodes. `slot` is llama.cpp's sequence id, -1 while
     it waits. `cached` counts prompt tokens that were in the cache before; they are shared within a `partition` only.
     `extra_cells` are promised besides those of prompt and answer: for tokens that are drafted and may be thrown away.
-    Times are milliseconds since `arrival`.
+    `due` is its place in line, where it stays for `patience` seconds at most. Times are milliseconds since `arrival`.
     """
 
     def __init__(
-        self, prompt: list[int], limit: int, draw: Draw, text: Detokenizer, arrival: float, partition: str = ""
+        self,
+        prompt: list[int],
+        limit: int,
+        draw: Draw,
+        text: Detokenizer,
+        arrival: float,
+        partition: str = "",
+        feature: Feature = "chat",
     ) -> None:
         self.key = next(_keys)
         self.tokens = prompt
@@ -74,6 +83,9 @@ class Sequence:
         self.draw = draw
         self.arrival = arrival
         self.partition = partition
+        self.feature = feature
+        self.due = 0.0
+        self.patience = math.inf
         self.loaded_ms = 0.0  # how long it waited for the model
         self.mailbox = Mailbox()
         self.text = text

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence as Items
 
 from backends.engine.answers import Answers
 from backends.engine.inbox import Inbox
 from backends.engine.outbox import Outbox
+from backends.engine.pace import Pace
 from backends.engine.prefix_cache import Costs
 from backends.engine.report import prefilling
 from backends.engine.residency import MIN_RESTORED
@@ -22,7 +24,14 @@ class Stepper:
     """Computes plans. On the scheduler's thread only."""
 
     def __init__(
-        self, runner: Runner, inbox: Inbox, running: Running, answers: Answers, outbox: Outbox, costs: Costs
+        self,
+        runner: Runner,
+        inbox: Inbox,
+        running: Running,
+        answers: Answers,
+        outbox: Outbox,
+        costs: Costs,
+        pace: Pace,
     ) -> None:
         self._runner = runner
         self._inbox = inbox
@@ -30,6 +39,7 @@ class Stepper:
         self._answers = answers
         self._outbox = outbox
         self._costs = costs
+        self._pace = pace
 
     def compute(self, plan: Items[Chunk]) -> None:
         """Compute `plan` and sample. What llama.cpp refuses is tried one by one: one request's failure is its own."""
@@ -37,10 +47,14 @@ class Stepper:
         jobs = [_job(it, chunk) for it, chunk in zip(sequences, plan, strict=True)]
         if not self._inbox.begin_step(frozenset(chunk.key for chunk in plan if chunk.tokens > 1)):
             return
+        begun = time.perf_counter()
         code = self._runner.decode(jobs)
         self._inbox.end_step()
         if code == DECODED:
             self._advance(jobs, sequences)
+            decoding = sum(chunk.tokens == 1 for chunk in plan)
+            prompt_tokens = sum(chunk.tokens for chunk in plan if chunk.tokens > 1)
+            self._pace.stepped(decoding, prompt_tokens, time.perf_counter() - begun)
             return
         for it in sequences:
             self._running.roll_back(it)

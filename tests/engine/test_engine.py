@@ -10,6 +10,7 @@ import pytest
 
 from backends.backend import ChatRequest, Message, Sampling
 from backends.engine import Engine, EngineOptions
+from backends.engine.options import QueueTimeout
 from backends.engine.step import Stepper
 from backends.events import Error, Meta, Status, Token
 from tests.engine.answers import GREEDY, Answer, ask, read, request
@@ -197,11 +198,11 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back(start: StartEngin
 
 
 async def test_waiting_has_a_deadline(start: StartEngine) -> None:
-    engine = await start(max_streams=1, queue_timeout=1e-6)
+    engine = await start(max_streams=1, queue_timeout=QueueTimeout(chat=1e-6))
     answers = await asyncio.gather(ask(engine, max_tokens=100), ask(engine, max_tokens=100))
     (late,) = [answer.end for answer in answers if isinstance(answer.end, Error)]
     assert late.code == "OVERLOADED"
-    assert "waited" in late.message
+    assert "no place within" in late.message
 
 
 async def test_what_cannot_fit_is_refused_with_the_numbers(start: StartEngine) -> None:

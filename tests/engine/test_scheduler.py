@@ -3,89 +3,265 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.backend import Feature
 from backends.engine.kv_cells import KvCells
-from backends.engine.scheduler import Active, Candidate, admit, answer_limit, plan_step
+from backends.engine.scheduler import (
+    EFFICIENT_CHUNK,
+    FIRST_CHUNK,
+    HANDICAP_MS,
+    SLOWDOWN,
+    Active,
+    Candidate,
+    Stay,
+    alike,
+    answer_limit,
+    batch_is_formed,
+    expected_waits,
+    place_in_line,
+    plan_step,
+    prefill_budget,
+)
 
-pendings = st.lists(st.integers(1, 600), max_size=12)
+features = st.sampled_from(get_args(Feature))
+actives = st.lists(st.tuples(st.integers(1, 600), st.integers(0, 5), st.integers(0, 3)), max_size=12)
 
 
-def naive_plan(pending: list[int], prefill_budget: int, batch_limit: int) -> Counter[int]:
-    """Token by token: everybody's single token first, then prompt tokens in order, until a budget is spent."""
-    decode = [key for key, tokens in enumerate(pending) if tokens == 1]
-    prefill = [key for key, tokens in enumerate(pending) if tokens > 1 for _ in range(tokens)]
+# ---- a step
+
+
+def naive_plan(active: list[Active], prefill_budget: int, batch_limit: int) -> Counter[int]:
+    """Token by token: everybody's single token, then prompt tokens by place in line, until a budget is spent."""
+    decode = [it.key for it in active if it.pending == 1]
+    prefill, taken = [], set()
+    for it in sorted(active, key=lambda it: (it.due, it.key)):
+        if it.pending > 1 and it.stretch not in taken:
+            prefill += [it.key] * it.pending
+            taken |= {it.stretch} - {0}
     step = decode[:batch_limit]
     return Counter(step + prefill[: max(0, min(prefill_budget, batch_limit - len(step)))])
 
 
-@given(pendings, st.integers(1, 300), st.integers(1, 400))
-def test_a_step_is_what_the_naive_twin_packs(pending: list[int], prefill_budget: int, batch_limit: int) -> None:
-    plan = plan_step([Active(key, tokens) for key, tokens in enumerate(pending)], prefill_budget, batch_limit)
-    assert Counter({chunk.key: chunk.tokens for chunk in plan}) == naive_plan(pending, prefill_budget, batch_limit)
+@given(actives, st.integers(1, 300), st.integers(1, 400))
+def test_a_step_is_what_the_naive_twin_packs(fields: list[tuple[int, int, int]], budget: int, limit: int) -> None:
+    active = [
+        Active(key, pending, due, stretch if pending > 1 else 0) for key, (pending, due, stretch) in enumerate(fields)
+    ]
+    plan = plan_step(active, budget, limit)
+    assert Counter({chunk.key: chunk.tokens for chunk in plan}) == naive_plan(active, budget, limit)
     assert len({chunk.key for chunk in plan}) == len(plan)
     for chunk in plan:
-        assert chunk.last == (chunk.tokens == pending[chunk.key])
+        assert chunk.last == (chunk.tokens == active[chunk.key].pending)
 
 
-def test_decode_tokens_come_before_prompts() -> None:
-    plan = plan_step([Active(1, 500), Active(2, 1), Active(3, 300), Active(4, 1)], 512, 2048)
+def test_decode_tokens_come_before_prompts_and_prompts_by_their_place() -> None:
+    plan = plan_step([Active(1, 500, 7.0), Active(2, 1, 9.0), Active(3, 300, 3.0), Active(4, 1)], 512, 2048)
     assert [(chunk.key, chunk.tokens, chunk.last) for chunk in plan] == [
         (2, 1, True),
         (4, 1, True),
-        (1, 500, True),
-        (3, 12, False),
+        (3, 300, True),
+        (1, 212, False),
     ]
 
 
-@given(st.lists(st.integers(1, 100), max_size=10), st.integers(0, 5), st.integers(0, 300))
-def test_admission_takes_the_longest_head_of_the_queue_that_fits(cells: list[int], slots: int, free: int) -> None:
-    admitted = admit([Candidate(key, need) for key, need in enumerate(cells)], slots, free)
-    fitting = max(n for n in range(len(cells) + 1) if n <= slots and sum(cells[:n]) <= free)
-    assert admitted == list(range(fitting))
+def test_a_batch_prompt_that_runs_yields_to_a_chat_prompt() -> None:
+    batch, chat = place_in_line(1000, "batch", 0), place_in_line(9000, "chat", 0)
+    assert [chunk.key for chunk in plan_step([Active(1, 5000, batch), Active(2, 400, chat)], 128, 2048)] == [2]
+
+
+def test_a_common_stretch_is_computed_once_for_the_first_in_line() -> None:
+    plan = plan_step([Active(1, 500, 5.0, 77), Active(2, 480, 1.0, 77), Active(3, 30, 9.0, 0)], 512, 2048)
+    assert [(chunk.key, chunk.tokens) for chunk in plan] == [(2, 480), (3, 30)]
+
+
+# ---- the prefill budget
+
+seconds = st.floats(1e-4, 1.0)
+
+
+@given(st.booleans(), seconds, seconds, st.floats(1e-3, 1.0))
+def test_a_step_takes_about_its_target_or_what_a_prompt_needs_at_least(
+    decoding: bool, plain: float, token: float, gap: float
+) -> None:
+    tokens = prefill_budget(decoding, plain, token, gap)
+    assert tokens >= 1
+    if not decoding:
+        assert tokens == EFFICIENT_CHUNK or tokens * token <= gap
+        return
+    assert tokens * token + plain <= max(gap, (1 + SLOWDOWN) * plain) + token
+    assert tokens * token >= SLOWDOWN * plain - token, "a prompt would be more than a fifth slower than alone"
+
+
+def test_before_anything_is_measured_the_budget_is_cautious() -> None:
+    assert prefill_budget(True, 0.0, 0.0, 0.05) == FIRST_CHUNK
+    assert prefill_budget(False, 0.0, 0.0, 0.05) == EFFICIENT_CHUNK
+
+
+# ---- the line
+
+
+@given(st.floats(0, 1e6), features, st.floats(0, 1e5), st.floats(0, 1e6), features, st.floats(0, 1e5))
+def test_nobody_waits_for_one_who_came_much_later(
+    came: float, feature: Feature, prompt: float, other: float, others: Feature, others_prompt: float
+) -> None:
+    """The bound that the module states: overtaken only by who came within one's own handicap and prompt time."""
+    if place_in_line(other, others, others_prompt) < place_in_line(came, feature, prompt):
+        assert other <= came + HANDICAP_MS[feature] + prompt + 1e-6
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), features), max_size=60))
+def test_a_batch_request_is_served_whatever_keeps_coming(arrivals: list[tuple[int, Feature]]) -> None:
+    """One server, one second each, chats for ever: whoever waits is served before all who came a handicap later."""
+    line = [(came * 1000.0, feature) for came, feature in arrivals] + [
+        (second * 1000.0, "chat") for second in range(60)
+    ]
+    served: list[tuple[float, Feature]] = []
+    now = 0.0
+    while line:
+        here = [it for it in line if it[0] <= now] or [min(line)]
+        now = max(now, min(here)[0])
+        it = min(here, key=lambda it: place_in_line(*it, 0.0))
+        line.remove(it)
+        served.append(it)
+        now += 1000
+    for at, (came, feature) in enumerate(served):
+        overtakers = [other for other in served[:at] if other[0] > came]
+        assert all(other[0] <= came + HANDICAP_MS[feature] for other in overtakers)
+
+
+# ---- how long it takes
+
+stays = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 40)), max_size=6)
+
+
+def naive_waits(running: list[Stay], waiting: list[Stay], streams: int, cells: int) -> list[float]:
+    """Second by second."""
+    ends = [(it.seconds, it.cells) for it in running]
+    waits: list[float] = []
+    for now in range(1000):
+        gone = [it for it in ends if it[0] <= now]
+        while True:
+            if len(waits) == len(waiting):
+                return waits
+            it = waiting[len(waits)]
+            if streams >= 1 and cells >= it.cells:
+                waits.append(now)
+                ends.append((now + it.seconds, it.cells))
+                streams, cells = streams - 1, cells - it.cells
+                gone += [ends[-1]] if it.seconds == 0 else []
+            elif gone:
+                ends.remove(gone[0])
+                streams, cells = streams + 1, cells + gone.pop(0)[1]
+            else:
+                break
+    raise AssertionError("somebody never starts")
+
+
+@given(stays, stays, st.integers(0, 3), st.integers(0, 60))
+def test_expected_waits_are_those_of_the_naive_twin(
+    running: list[tuple[int, int]], waiting: list[tuple[int, int]], streams: int, cells: int
+) -> None:
+    runs, waits = [Stay(*it) for it in running], [Stay(*it) for it in waiting]
+    if not runs:
+        streams = max(1, streams)
+    cells = max(cells, 40 - sum(it.cells for it in runs))  # so that everybody fits when the others are gone
+    found = expected_waits(runs, waits, streams, cells)
+    assert found == sorted(found) == naive_waits(runs, waits, streams, cells)
+
+
+def test_who_shares_so_much_that_the_estimate_sees_no_room_is_not_waited_for_in_vain() -> None:
+    assert expected_waits([Stay(5, 10)], [Stay(1, 100)], 0, 0) == [5]
+
+
+# ---- batches
+
+
+def test_when_a_batch_is_formed() -> None:
+    assert batch_is_formed(4, 4, 0, 100, True), "it is full"
+    assert batch_is_formed(1, 4, 100, 100, True), "it was waited for long enough"
+    assert batch_is_formed(1, 4, 0, 100, False), "nobody else is coming"
+    assert not batch_is_formed(3, 4, 99, 100, True)
+
+
+@given(st.lists(st.integers(1, 1000), max_size=20), st.integers(1, 6))
+def test_a_static_batch_is_the_first_and_those_nearest_to_its_size(sizes: list[int], streams: int) -> None:
+    keys = alike([Candidate(key, cells) for key, cells in enumerate(sizes)], streams)
+    assert keys == sorted(set(keys))
+    assert len(keys) == min(streams, len(sizes))
+    if sizes:
+        assert keys[0] == 0
+        farthest = max(abs(sizes[key] - sizes[0]) for key in keys)
+        assert all(abs(size - sizes[0]) >= farthest for key, size in enumerate(sizes) if key not in keys)
+
+
+# ---- whole lives
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 60), st.integers(1, 30)), min_size=1, max_size=15),
+    st.lists(st.tuples(st.integers(2, 60), st.integers(1, 30), st.integers(0, 3), features), min_size=1, max_size=15),
     st.integers(90, 200),
     st.integers(1, 4),
     st.integers(1, 40),
 )
-def test_every_request_runs_to_its_end_in_order_within_the_cells(
-    requests: list[tuple[int, int]], total: int, slots: int, prefill_budget: int
+def test_every_request_runs_to_its_end_within_the_cells(
+    requests: list[tuple[int, int, int, Feature]], total: int, slots: int, budget: int
 ) -> None:
-    """A whole life: admit, step, end. `requests` are (prompt, answer) tokens, of which each fits alone."""
-    waiting = [Candidate(key, prompt + answer) for key, (prompt, answer) in enumerate(requests)]
+    """A whole life: wait, join, share, step, end. Requests are (prompt, answer) tokens, of which each fits alone; those
+    of one family have all of the shorter prompt but its last token in common."""
+    line = sorted(range(len(requests)), key=lambda key: place_in_line(key, requests[key][3], 0.0))
     cells, free_slots = KvCells(total), list(range(slots))
+    slot_of: dict[int, int] = {}
     computed: dict[int, int] = {}
     known: dict[int, int] = {}
-    slot_of: dict[int, int] = {}
     started: list[int] = []
-    while waiting or computed:
-        for key in admit(waiting, len(free_slots), cells.free):
-            need = waiting.pop(0).cells
-            slot_of[key] = free_slots.pop()
-            cells.promise(slot_of[key], need)
-            computed[key], known[key] = 0, requests[key][0]
+
+    def lender(key: int) -> tuple[int, int]:
+        family = [other for other in slot_of if requests[other][2] == requests[key][2]]
+        shared = {other: min(requests[other][0], requests[key][0]) - 1 for other in family}
+        return max(((slot_of[other], tokens) for other, tokens in shared.items()), key=lambda it: it[1], default=(0, 0))
+
+    while line or slot_of:
+        while line and free_slots:
+            key = line[0]
+            need, (giver, tokens) = sum(requests[key][:2]), lender(key)
+            if need - tokens > cells.total - cells.busy:
+                break
+            slot_of[line.pop(0)] = slot = free_slots.pop()
+            if tokens:
+                cells.join(slot, giver, tokens)
+            cells.promise(slot, need)
+            cells.fill(slot, cells.ahead(slot)[1])
+            computed[key], known[key] = cells.used_by(slot), requests[key][0]
             started.append(key)
-        plan = plan_step([Active(key, known[key] - computed[key]) for key in computed], prefill_budget, 50)
-        decoding = {key for key in computed if known[key] - computed[key] == 1}
+        active = [
+            Active(key, known[key] - computed[key], place_in_line(key, requests[key][3], 0.0), cells.stretch(slot))
+            for key, slot in slot_of.items()
+        ]
+        plan = plan_step(active, budget, 50)
         assert plan
-        assert decoding <= {chunk.key for chunk in plan}, "a running answer was left out of a step"
+        assert {it.key for it in active if it.pending == 1} <= {it.key for it in plan}, "a running answer was left out"
         for chunk in plan:
-            computed[chunk.key] += chunk.tokens
-            cells.fill(slot_of[chunk.key], computed[chunk.key])
+            key = chunk.key
+            computed[key] += chunk.tokens
+            cells.fill(slot_of[key], computed[key])
             if chunk.last:
-                known[chunk.key] += 1
-            if known[chunk.key] - requests[chunk.key][0] == requests[chunk.key][1]:
-                cells.release(slot_of[chunk.key])
-                free_slots.append(slot_of.pop(chunk.key))
-                del computed[chunk.key]
-        cells.check({slot_of[key]: computed[key] for key in computed})
-    assert started == sorted(started) == list(range(len(requests)))
+                known[key] += 1
+            if known[key] - requests[key][0] == requests[key][1]:
+                free_slots.append(slot_of.pop(key))
+                cells.release(free_slots[-1])
+                del computed[key]
+        for key, slot in slot_of.items():
+            computed[key] = cells.ahead(slot)[1]
+            cells.fill(slot, computed[key])
+        cells.check({slot: computed[key] for key, slot in slot_of.items()})
+    assert started == sorted(started, key=lambda key: place_in_line(key, requests[key][3], 0.0))
+    assert sorted(started) == list(range(len(requests)))
+    assert cells.promised == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""What steps cost on this machine just now, measured: how long an answer's next token takes, and a prompt's."""
+
+from __future__ import annotations
+
+MIN_MEASURED = 16
+"""Prompt tokens below which a step says nothing about what a prompt costs."""
+
+
+class Pace:
+    """Running averages, in seconds; 0 until something was measured.
+
+    `plain`: a step in which answers go on and no prompt is computed. `prompt_token`: what one more token of a prompt
+    adds to a step, lately: it grows with the depth. `gap`: a step in which answers go on, whatever else is in it.
+    `used_part`: how much of their limits answers use, 0 to 1.
+    """
+
+    def __init__(self) -> None:
+        self.plain = 0.0
+        self.prompt_token = 0.0
+        self.gap = 0.0
+        self.used_part = 1.0
+
+    def stepped(self, decoding: int, prompt_tokens: int, seconds: float) -> None:
+        """A step took `seconds`, in which `decoding` answers went on and `prompt_tokens` of prompts were computed."""
+        if decoding:
+            self.gap = _blend(self.gap, seconds, 0.1)
+        if decoding and not prompt_tokens:
+            self.plain = _blend(self.plain, seconds, 0.2)
+        elif prompt_tokens >= MIN_MEASURED:
+            added = seconds - (self.plain if decoding else 0.0)
+            self.prompt_token = _blend(self.prompt_token, max(added, seconds / 4) / prompt_tokens, 0.5)
+
+    def ended(self, tokens: int, limit: int) -> None:
+        """An answer ended on its own after `tokens` of the `limit` it might have had."""
+        self.used_part += 0.1 * (tokens / limit - self.used_part)
+
+    def seconds_left(self, prompt_tokens: int, answer_tokens: int) -> float:
+        """How long a request will take of which that much is still to be computed, the answer at most."""
+        return prompt_tokens * self.prompt_token + answer_tokens * self.used_part * (self.gap or self.plain)
+
+
+def _blend(old: float, new: float, weight: float) -> float:
+    """A running average that doubts a sudden slowness: it may be the machine's."""
+    return new if old == 0 else old + weight * (min(new, 4 * old) - old)
