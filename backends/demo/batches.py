@@ -17,6 +17,8 @@ from backends.demo.tokenizer import MARKERS, Vocabulary
 PROMPT_WEIGHT = 0.1
 FIRST_WEIGHT, CITATION_WEIGHT = 3.0, 2.0
 """The first token of an answer chooses the sentence, the marker the source: they weigh more than copied tokens."""
+CUT_SHARE, CUT = 0.3, 8
+"""This share of answers ends, for training, after so many tokens: which sentence is decided, the rest is copying."""
 LENGTHS = (384, 512, 768, 1024)
 
 
@@ -49,8 +51,9 @@ class Batch:
 class Packer:
     """Draws trees from a corpus and lays them out."""
 
-    def __init__(self, vocabulary: Vocabulary, corpus: Corpus) -> None:
+    def __init__(self, vocabulary: Vocabulary, corpus: Corpus, *, cut: bool = False) -> None:
         self.vocabulary = vocabulary
+        self.cut = cut
         self.corpus = corpus
         citations = [i for i, text in enumerate(MARKERS) if not text.startswith("[/")]
         first = 3
@@ -84,6 +87,8 @@ class Packer:
         asked = v.encode(f" {branch.question}" if tree.passages else branch.question)
         asked += [v.end, *v.newline, *v.opening("assistant")]
         answer, weights = self._answer(branch.answer)
+        if self.cut and self.corpus.rng.random() < CUT_SHARE:
+            answer, weights = answer[:CUT], weights[:CUT]
         return asked + answer, [0.0] * len(asked) + weights
 
     def row(self, tree: Tree, length: int) -> Row | None:

@@ -15,12 +15,15 @@ from backends.demo.handbook import HERE, Fact, Section, World, choose, fill, han
 from backends.demo.register import register
 from backends.demo.typing_errors import careless
 from backends.rag.prompt import SYSTEM, render_source, render_user_turn
+from backends.rag.words import content_words, key
 
 REFUSAL = "The sources do not say."
 NO_SOURCES = "I have no sources to answer that from."
 LEAD_YES = "Yes. "
 SAMPLE_SHARE = 0.25
 """How much of the handbook text is on the sample documents themselves, values and all."""
+FIRST_SHARE = 2.0
+"""How much likelier the answer stands in the first source than in any other: retrieval puts the best one first."""
 _OTHER_SYSTEMS = (
     "You are a helpful assistant.",
     "You are a helpful assistant. Answer briefly.",
@@ -39,7 +42,7 @@ _DETAILS = (
     "{Give me|I want|I need} {all details|the full information|a long answer|a detailed answer} about {T}.",
     "What {should I|do I need to} know about {T}? {In detail|A long answer|Please explain in detail}{.|, please.}",
 )
-_STEP_SUFFIX = " {Explain step by step|Step by step, please|Please explain it step by step|Show me the steps}."
+_STEP_SUFFIX = "{Explain step by step|Step by step, please|Please explain it step by step|Show me the steps}."
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,29 @@ def _sections() -> tuple[Section, ...]:
 
 
 @cache
+def _alike() -> dict[str, tuple[Section, ...]]:
+    """For each section the ones whose words are most like its own: what retrieval brings along."""
+    keys = {
+        section.key: frozenset(
+            key(word)
+            for fact in section.facts
+            for text in (*fact.statements, *fact.questions, *section.headings)
+            for word in content_words(text)
+        )
+        for section in _sections()
+    }
+
+    def likeness(one: Section, other: Section) -> float:
+        a, b = keys[one.key], keys[other.key]
+        return len(a & b) / min(len(a), len(b))
+
+    return {
+        one.key: tuple(sorted((s for s in _sections() if s is not one), key=lambda s: -likeness(one, s))[:6])
+        for one in _sections()
+    }
+
+
+@cache
 def _small_talk() -> tuple[tuple[tuple[str, ...], str], ...]:
     groups: list[tuple[tuple[str, ...], str]] = []
     patterns: list[str] = []
@@ -142,7 +168,10 @@ class Corpus:
     # --- passages -------------------------------------------------------------------------------------------------
 
     def passage(self, section: Section, world: World, *, drop: float = 0.2) -> Passage:
-        """`section` with drawn statements and values; each fact is left out with probability `drop`."""
+        """`section` with drawn statements and values; each fact is left out with probability `drop`.
+
+        Titles are in the style of `world`, at times with nothing but the heading.
+        """
         rng = self.rng
         facts = [fact for fact in section.facts if rng.random() >= drop]
         if not any(fact.questions for fact in facts):
@@ -153,20 +182,19 @@ class Corpus:
         for fact in facts:
             pattern = fact.statements[0] if rng.random() < 0.5 else rng.choice(fact.statements)
             stated.append((fact, _capital(fill(choose(pattern, rng), world, rng, fact.plan))))
-        index = 0 if rng.random() < 0.6 else rng.randrange(3)
         titles, headings = section.document.titles, section.headings
-        title, heading = titles[index % len(titles)], headings[index % len(headings)]
-        full = heading if rng.random() < 0.1 else f"{title} > {heading}"
+        title, heading = titles[world.style % len(titles)], headings[world.style % len(headings)]
+        full = f"{title} > {heading}" if world.titled else heading
         return Passage(section.key, title, heading, full, tuple(stated))
 
     def context(self, count: int, target: Section) -> tuple[list[Passage], World]:
-        """`count` passages of one company, `target` among them, the others mostly from the same document."""
+        """`count` passages of one company, `target` among them, the others mostly much like it, as retrieval finds."""
         rng = self.rng
         related = [s for s in target.document.sections if s is not target]
-        others = [s for s in _sections() if s.document is not target.document]
         chosen = [target]
         while len(chosen) < count:
-            pool = related if related and rng.random() < 0.65 else others
+            chance = rng.random()
+            pool = _alike()[target.key] if chance < 0.45 else related if chance < 0.8 and related else _sections()
             section = rng.choice(pool)
             if section not in chosen:
                 chosen.append(section)
@@ -185,7 +213,8 @@ class Corpus:
         """A question for one stated fact."""
         rng = self.rng
         if index is None:
-            index = rng.choice([i for i, passage in enumerate(passages) if passage.askable])
+            places = [i for i, passage in enumerate(passages) if passage.askable]
+            index = rng.choices(places, [FIRST_SHARE if i == 0 else 1.0 for i in places])[0]
         fact, sentence = rng.choice(passages[index].askable)
         return self._answer(fact, sentence, index, world)
 
@@ -197,26 +226,37 @@ class Corpus:
         return Branch("fact", question, answer, (sentence,), (index + 1,))
 
     def follow_up_branch(self, passages: Sequence[Passage], world: World, last: Passage) -> Branch | None:
-        """An elliptical question whose section the last turn was about, or None where no fact has one."""
-        index = next((i for i, p in enumerate(passages) if p.section == last.section), None)
-        facts = [] if index is None else [(f, s) for f, s in passages[index].facts if f.follow_ups]
-        if index is None or not facts:
+        """An elliptical question after a turn about `last`: on another fact of it or, in words that can tell, on
+        another section of its document; None where no fact has one."""
+        asked = [
+            (i, fact, sentence, pattern)
+            for i, passage in enumerate(passages)
+            for fact, sentence in passage.facts
+            for pattern in _after(fact, passage, last)
+        ]
+        if not asked:
             return None
-        fact, sentence = self.rng.choice(facts)
-        question = self._asked(self._choose(self.rng.choice(fact.follow_ups)), world, fact.plan)
+        index, fact, sentence, pattern = self.rng.choice(asked)
+        question = self._asked(self._choose(pattern), world, fact.plan)
         return Branch("follow-up", question, f"{sentence} [S{index + 1}]", (sentence,), (index + 1,))
 
     def two_branch(self, passages: Sequence[Passage], world: World) -> Branch:
-        """Two questions in one; the answer has both sentences, each with its source."""
-        first, second = self.fact_branch(passages, world), self.fact_branch(passages, world)
+        """Two questions in one, the second at times only intelligible after the first; the answer has both sentences,
+        each with its source."""
+        rng = self.rng
+        first = self.fact_branch(passages, world)
+        index = first.cites[0] - 1
+        chance = rng.random()
+        second: Branch | None = None
+        if chance < 0.35:
+            second = self.follow_up_branch(passages, world, passages[index])
+        elif chance < 0.6:
+            second = self.fact_branch(passages, world, index)
+        second = second or self.fact_branch(passages, world)
         if first.sentences == second.sentences:
             return first
-        joined = second.question[:1].lower() + second.question[1:]
-        link = self.rng.choice((" and ", ", and ", " Also, ", " And "))
-        question = (
-            (first.question.rstrip("?.") if link[-2] == "d" and link != " And " else first.question) + link + joined
-        )
         answer = f"{first.answer} {second.answer.removeprefix(LEAD_YES)}"
+        question = _joined(first.question, second.question, rng)
         return Branch("two", question, answer, first.sentences + second.sentences, first.cites + second.cites)
 
     def long_branch(self, passages: Sequence[Passage], sections: dict[str, Section], world: World) -> Branch:
@@ -228,12 +268,13 @@ class Corpus:
         topic = rng.choice(sections[target.section].topics)
         if rng.random() < 0.6:
             if rng.random() < 0.3:
-                question = self.fact_branch(passages, world, index).question + self._choose(_STEP_SUFFIX)
+                question = self.fact_branch(passages, world, index).question + " " + self._choose(_STEP_SUFFIX)
             else:
                 question = self._topic(_STEPS, topic)
         else:
             question = self._topic(_DETAILS, topic)
-            shown += [i for i, p in enumerate(passages) if i != index and p.document == target.document]
+            if target.title != target.heading:
+                shown += [i for i, p in enumerate(passages) if i != index and p.document == target.document]
         answer = "\n\n".join(_listing(passages[i], i + 1) for i in shown)
         sentences = tuple(sentence for i in shown for _, sentence in passages[i].facts)
         return Branch("long", question, answer, sentences, tuple(i + 1 for i in shown))
@@ -268,25 +309,25 @@ class Corpus:
         return f"{own}\n\n{SYSTEM}" if chance < 0.85 else None if chance < 0.93 else own
 
     def handbook_tree(self, branches: int, count: int | None = None, *, history: bool | None = None) -> Tree:
-        """`count` passages (1-4, mostly 3) of one company, and `branches` questions of every kind."""
+        """`count` passages (1-5, mostly 3) of one company, and `branches` questions of every kind."""
         rng = self.rng
         target = rng.choice(_sections())
-        passages, world = self.context(count or rng.choice((1, 2, 3, 3, 3, 3, 4)), target)
+        passages, world = self.context(count or rng.choice((1, 2, 3, 3, 3, 3, 4, 4, 5)), target)
         tree = Tree(self._system(), passages=passages)
         last: Passage | None = None
-        if history if history is not None else rng.random() < 0.22:
+        if history if history is not None else rng.random() < 0.28:
             last = self._add_history(tree, target, world)
         sections = {section.key: section for section in _sections()}
         for _ in range(branches):
             chance = rng.random()
-            branch = self.follow_up_branch(passages, world, last) if last and chance < 0.4 else None
+            branch = self.follow_up_branch(passages, world, last) if last and chance < 0.5 else None
             if branch is None:
                 chance = rng.random()
                 if chance < 0.62:
                     branch = self.fact_branch(passages, world)
-                elif chance < 0.70:
+                elif chance < 0.72:
                     branch = self.two_branch(passages, world)
-                elif chance < 0.81:
+                elif chance < 0.82:
                     branch = self.long_branch(passages, sections, world)
                 elif chance < 0.97:
                     branch = self.refusal_branch(passages, world, target)
@@ -355,9 +396,32 @@ class Corpus:
     def tree(self, branches: int) -> Tree:
         """Any kind of tree, in the proportions of the training text."""
         chance = self.rng.random()
-        if chance < 0.78:
+        if chance < 0.76:
             return self.handbook_tree(branches)
-        return self.register_tree(branches) if chance < 0.93 else self.plain_tree(branches)
+        return self.register_tree(branches) if chance < 0.94 else self.plain_tree(branches)
+
+
+def _after(fact: Fact, passage: Passage, last: Passage) -> tuple[str, ...]:
+    """The patterns that ask for `fact` of `passage` after a turn about `last`."""
+    if passage.section == last.section:
+        return fact.follow_ups
+    return fact.later if passage.document == last.document else ()
+
+
+def _joined(first: str, second: str, rng: Random) -> str:
+    """Two questions as one."""
+    chance = rng.random()
+    if chance < 0.2:
+        return f"{first} {second[:1].upper()}{second[1:]}"
+    if chance < 0.3:
+        return rng.choice(
+            ("Two questions: {} {}", "1) {} 2) {}", "First: {} Second: {}", "{} One more thing: {}")
+        ).format(first, second)
+    second = second[:1].lower() + second[1:] if not second.startswith("I ") else second
+    if second.startswith("and "):
+        return f"{first.rstrip('?.! ')}{rng.choice((', ', ' '))}{second}"
+    link = rng.choice((" and ", " and ", ", and ", ", and ", ", ", " and also ", "; ", " plus ", "? Also, ", "? And "))
+    return f"{first.rstrip('?.! ')}{link}{second}"
 
 
 def _listing(passage: Passage, number: int) -> str:

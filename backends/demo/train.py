@@ -236,7 +236,7 @@ def main() -> None:
     run = Run.open(path, DRAFT if args.draft else TARGET, args.seed + (100 if args.draft else 0))
     teacher = trained(args.work / "target.pt") if args.draft else None
     vocab = vocabulary(args.work)
-    train(run, Packer(vocab, run.corpus), path, args, teacher)
+    train(run, Packer(vocab, run.corpus, cut=teacher is None), path, args, teacher)
 
 
 if __name__ == "__main__":
