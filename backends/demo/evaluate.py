@@ -131,14 +131,14 @@ def retrieve(index: Index, questions: list[str]) -> tuple[Citation, ...]:
     return assemble(hits, options.top_k, options.token_budget)
 
 
-def hand_written(player: Player) -> list[dict[str, Any]]:
-    """Ask the hand-written questions over the sample documents, each conversation with the model's own answers."""
+def hand_written(player: Player, path: Path) -> list[dict[str, Any]]:
+    """Ask the questions of `path` over the sample documents, each conversation with the model's own answers."""
     index = Index([DOCUMENTS])
     index.refresh()
     results: list[dict[str, Any]] = []
     history: list[dict[str, str]] = []
     questions: list[str] = []
-    for entry in json.loads((HERE / "questions.json").read_text("utf-8")):
+    for entry in json.loads(path.read_text("utf-8")):
         question: str = entry["question"]
         if not entry.get("follows"):
             history, questions = [], []
@@ -203,6 +203,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--draft", type=Path, default=DRAFT)
+    parser.add_argument("--questions", type=Path, default=HERE / "questions.json", help="the hand-written questions")
     parser.add_argument("--json", type=Path, help="write the scores and the answers to this file")
     parser.add_argument("--wrong", type=int, default=12, help="print this many answers that differ from the wanted one")
     args = parser.parse_args()
@@ -212,7 +213,7 @@ def main() -> None:
     report: dict[str, Any] = {"generated": by_group(judged), "judgements": [asdict(j) for j in judged]}
     print(json.dumps(report["generated"], indent=1))
     print("\n".join(wrong[: args.wrong]))
-    asked = hand_written(player)
+    asked = hand_written(player, args.questions)
     report["hand-written"] = asked
     for number, entry in enumerate(asked, 1):
         marks = ("fact" if entry["fact"] else "NO FACT") + (
@@ -220,7 +221,11 @@ def main() -> None:
         )
         missing = "" if entry["retrieved"] else ", section not retrieved"
         print(f"\n{number}. ({entry['kind']}) {entry['question']}\n   {entry['answer']}\n   -> {marks}{missing}")
+    kinds = dict.fromkeys(e["kind"] for e in asked)
     report["hand-written scores"] = {
+        kind: f"{sum(e['fact'] for e in asked if e['kind'] == kind)} of {sum(e['kind'] == kind for e in asked)}"
+        for kind in kinds
+    } | {
         "fact": f"{sum(e['fact'] for e in asked)} of {len(asked)}",
         "citation": f"{sum(bool(e['citation']) for e in asked)} of {sum(e['citation'] is not None for e in asked)}",
         "section retrieved": f"{sum(e['retrieved'] for e in asked)} of {len(asked)}",

@@ -179,7 +179,8 @@ def wordings(pattern: str) -> tuple[str, ...]:
 @cache
 def _reserved() -> tuple[frozenset[str], ...]:
     """The words of each hand-written question of the evaluation: they are never trained on, nor is a near copy."""
-    return tuple(_said(entry["question"]) for entry in json.loads((HERE / "questions.json").read_text("utf-8")))
+    files = (HERE / "questions.json", HERE / "practice.json")
+    return tuple(_said(entry["question"]) for path in files for entry in json.loads(path.read_text("utf-8")))
 
 
 def _said(text: str) -> frozenset[str]:

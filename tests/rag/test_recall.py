@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 
 from backends.demo import DOCUMENTS
+from backends.demo.handbook import World, choose, fill, handbook
 from backends.rag.index import Index
 from backends.rag.query import build_query
 from backends.rag.rerank import rerank
@@ -55,6 +57,18 @@ def test_the_right_section_is_among_the_first_three(index: Index, questions: tup
 def test_the_right_section_is_mostly_the_first(index: Index) -> None:
     ranks = [sections(index, *questions).index(section) + 1 for questions, section in QUESTIONS]
     assert sum(1 / rank for rank in ranks) / len(ranks) >= 0.85
+
+
+def test_the_right_section_comes_up_for_wordings_of_every_kind(index: Index) -> None:
+    """The demo model's training wordings: stories, keywords, words that no document has."""
+    rng = Random(5)
+    facts = [(d, s, f) for d in handbook() for s in d.sections for f in s.facts if f.questions]
+    right = 0
+    for _ in range(300):
+        document, section, fact = rng.choice(facts)
+        question = fill(choose(rng.choice(fact.questions), rng), World.sample(), rng, fact.plan)
+        right += f"{document.titles[0]} > {section.headings[0]}" in sections(index, question)
+    assert right / 300 >= 0.85
 
 
 @pytest.mark.parametrize(
