@@ -51,6 +51,61 @@ def fold(runs: Sequence[Run], width: int) -> list[Line]:
     return lines
 
 
+class Flow:
+    """Text that grows, flowed into lines: what is complete is given once, and only the last line is flowed again.
+
+    `cut` is for code: lines are then cut as `fold` does, else broken as `wrap` does.
+    """
+
+    def __init__(self, width: int, *, cut: bool = False) -> None:
+        self._width = max(1, width)
+        self._cut = cut
+        self._last: list[Run] = []  # the text of the last line, with the blanks behind it
+        self._seam: Segment | None = None  # what that line begins with
+
+    def feed(self, runs: Sequence[Run]) -> list[Line]:
+        """Adds text; the lines that no further text can change."""
+        *whole, last = _paragraphs([*self._last, *runs])
+        lines: list[Line] = []
+        for paragraph in whole:
+            lines.extend(self._lines(paragraph, self._spans(paragraph)))
+            self._seam = None
+        spans = self._spans(last)
+        done = self._lines(last, spans)[:-1]
+        if done:
+            lines.extend(done)
+            self._seam = CUT_SEAM if spans[-1][0] == spans[-2][1] else BLANK_SEAM
+            last = [(segment.text, segment.style or Style.null()) for segment in _tail(last, spans[-1][0])]
+        self._last = last
+        return lines
+
+    def rest(self, runs: Sequence[Run] = ()) -> list[Line]:
+        """The lines behind those that are complete, as they would be if the text ended with `runs`."""
+        seam = self._seam
+        lines: list[Line] = []
+        for paragraph in _paragraphs([*self._last, *runs]):
+            lines.extend(self._lines(paragraph, self._spans(paragraph)))
+            self._seam = None
+        self._seam = seam
+        return lines
+
+    def _spans(self, runs: Sequence[Run]) -> list[tuple[int, int]]:
+        text = "".join(piece for piece, _ in runs)
+        return _cuts(text, 0, len(text), self._width) if self._cut else _spans(text, self._width)
+
+    def _lines(self, runs: Sequence[Run], spans: Sequence[tuple[int, int]]) -> list[Line]:
+        lines = list(_seamed(_slices(runs, spans), spans))
+        if self._seam is not None:
+            lines[0].insert(0, self._seam)
+        return lines
+
+
+def _tail(runs: Sequence[Run], start: int) -> Line:
+    """The segments of the joined `runs` from index `start` on."""
+    end = sum(len(text) for text, _ in runs)
+    return next(_slices(runs, [(start, end)]), [])
+
+
 def width_of(line: Iterable[Segment]) -> int:
     """Cells that `line` takes."""
     return sum(cell_len(segment.text) for segment in line)

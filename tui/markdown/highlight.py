@@ -7,25 +7,56 @@ from typing import TYPE_CHECKING
 
 from rich.style import Style
 
-from tui.markdown.flow import Run
+from tui.markdown.blocks import Block
+from tui.markdown.flow import Flow, Line, Run
+from tui.markdown.layout import Layout
 from tui.markdown.palette import Palette
+from tui.markdown.render import code_of, fence_language, grounded, opened
 
 if TYPE_CHECKING:
     from pygments.lexer import Lexer  # type: ignore[import-untyped]
 
-LIMIT = 40_000
-"""Longer code (characters) stays plain: some lexers are slow on what they do not expect."""
+LIMIT = 100_000
+"""Longer code (characters) stays plain."""
+BUDGET = 3_000
+"""Characters that are coloured in one frame; longer code gets its colours over several."""
 
 
-def code_runs(code: str, language: str, palette: Palette) -> list[Run]:
-    """`code` in the colours of `language`; plain where that is unknown or the code is very long."""
-    plain = [(code, palette.fence)]
-    if not language or len(code) > LIMIT:
-        return plain
-    lexer = _lexer(language)
-    if lexer is None:
-        return plain
-    return [(text, _style(str(kind), palette)) for kind, text in lexer.get_tokens(code)] or plain
+class Colouring:
+    """A fence on its way to colours, some of it at a time."""
+
+    def __init__(self, block: Block, layout: Layout, lexer: Lexer, palette: Palette) -> None:
+        self._block = block
+        self._layout = layout
+        self._palette = palette
+        self._tokens = iter(lexer.get_tokens(code_of(block)))
+        self._flow = Flow(layout.width - 2, cut=True)
+        self._first = True
+        self.done = False
+
+    def lines(self, budget: int) -> tuple[list[Line], int]:
+        """The next lines of code, of about `budget` characters, and what is left of that."""
+        runs: list[Run] = []
+        while budget > 0 and (token := next(self._tokens, None)) is not None:
+            runs.append((token[1], _style(str(token[0]), self._palette)))
+            budget -= len(token[1])
+        self.done = budget > 0
+        lines = [*self._flow.feed(runs), *(self._flow.rest() if self.done else ())]
+        if not lines:
+            return [], budget
+        drawn = grounded(lines, self._layout.width, self._palette)
+        first = self._first and not fence_language(self._block.info)
+        self._first = False
+        whole = self._layout.dress(opened(drawn) if first else drawn, self._block, first=first)
+        return whole[-len(drawn) :], budget
+
+
+def colouring(block: Block, layout: Layout, palette: Palette) -> Colouring | None:
+    """Colours for `block`; None where it is no code of a known language, or very long."""
+    language = fence_language(block.info) if block.kind == "fence" and block.lines else ""
+    if not language or sum(map(len, block.lines)) > LIMIT or (lexer := _lexer(language)) is None:
+        return None
+    return Colouring(block, layout, lexer, palette)
 
 
 @lru_cache(maxsize=32)
@@ -39,6 +70,7 @@ def _lexer(language: str) -> Lexer | None:
         return None
 
 
+@lru_cache(maxsize=512)
 def _style(kind: str, palette: Palette) -> Style:
     """The role of a Pygments token type, by its dotted name."""
     for prefix, style in (

@@ -1,4 +1,4 @@
-"""The one configured markdown-it parser: CommonMark, tables and strikethrough, no HTML.
+"""The configured markdown-it parsers: for the text within a block, and for link definitions.
 
 HTML is off because nothing here can draw it: tags stay readable as the text that they are. So does mathematics: what
 stands between ``$`` or ``\\(`` and its counterpart is text, in which no underscore or backslash means anything.
@@ -19,9 +19,6 @@ _FORMULA = re.compile(
     r"\$\$[^$]{1,2000}\$\$|\$(?=[^\s$])[^$\n]{0,499}(?<=\S)\$(?!\d)|\\\(.{1,500}?\\\)|\\\[[^$]{1,2000}?\\\]"
 )
 
-MAX_NESTING = 60
-"""Token levels after which markdown-it drops what is nested deeper."""
-
 References = dict[str, Any]
 """markdown-it's link definitions by normalized label."""
 
@@ -31,9 +28,17 @@ def parser() -> MarkdownIt:
     """The parser, imported and made at first use: a start should not wait for it."""
     from markdown_it import MarkdownIt
 
-    md = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING}).enable(["table", "strikethrough"])
+    md = MarkdownIt("commonmark", {"html": False}).enable("strikethrough")
     md.inline.ruler.before("escape", "mathematics", _mathematics)
     return md
+
+
+@cache
+def _definition_parser() -> MarkdownIt:
+    """Knows nothing but paragraphs and the link definitions that they begin with."""
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("zero").enable("reference")
 
 
 def _mathematics(state: StateInline, silent: bool) -> bool:
@@ -49,15 +54,26 @@ def _mathematics(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def parse(source: str, references: References) -> list[Token]:
-    """All tokens of `source`; labels it does not define itself are looked up in `references`, which stays as it is."""
-    return parser().parse(source, {"references": dict(references)})
+def parse_inline(text: str, references: References) -> list[Token]:
+    """The tokens of a block's text."""
+    return parser().parseInline(text, {"references": references})[0].children or []
 
 
-def parse_blocks(source: str, references: References) -> tuple[list[Token], References]:
-    """Block tokens only (inline content unparsed, so much cheaper), and `references` with those of `source` added."""
-    known = dict(references)
+def split_definitions(lines: list[str]) -> tuple[References, list[str]]:
+    """The link definitions that a paragraph begins with, and the lines behind them."""
+    md = _definition_parser()
+    found: References = {}
     tokens: list[Token] = []
-    md = parser()
-    md.block.parse(source, md, {"references": known}, tokens)
-    return tokens, known
+    md.block.parse("\n".join(lines), md, {"references": found}, tokens)
+    start = tokens[0].map[0] if tokens and tokens[0].map else len(lines)
+    return found, lines[start:]
+
+
+def labels_of(text: str) -> set[str]:
+    """The labels, normalized, under which definitions for links in `text` would be looked up."""
+    from markdown_it.common.utils import normalizeReference
+
+    return {normalizeReference(label) for label in _LABEL.findall(text)}
+
+
+_LABEL = re.compile(r"\[((?:[^\[\]\\]|\\.)+)\]", re.DOTALL)

@@ -1,88 +1,81 @@
-"""Block tokens as lines of segments: what a block looks like at a width."""
+"""A block as lines of segments: what it looks like at a width."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from rich.segment import Segment
 from rich.style import Style
 
+from tui.markdown.blocks import Block, Item
 from tui.markdown.flow import Line, Run, fold, pad, wrap
-from tui.markdown.highlight import code_runs
 from tui.markdown.inline import inline_runs
+from tui.markdown.layout import Layout
+from tui.markdown.line_starts import cells_of
 from tui.markdown.palette import Palette
-from tui.markdown.parser import MAX_NESTING, References, parse
-from tui.markdown.sanitize import sanitize
-from tui.markdown.table import Table, table_lines
+from tui.markdown.parser import References, parse_inline
+from tui.markdown.sanitize import sanitize, spaced
+from tui.markdown.table import Row, table_lines
 from tui.markdown.text_strip import Border, Ground, Opening
 
-if TYPE_CHECKING:
-    from markdown_it.token import Token
-
-_BULLETS = "•◦▪"
-_LEAST = 12  # cells: deeper nesting stops indenting
-_TASKS = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
+_BOLD = Style(bold=True)
 
 
-def render(source: str, references: References, width: int, palette: Palette, *, final: bool = True) -> list[Line]:
-    """`source` drawn in at most `width` cells; code is coloured only when `final`.
-
-    Blocks stand one blank line apart; nothing stands before the first or after the last.
-    """
-    source = source.replace("\t", "    ")
-    renderer = _Renderer(palette, final)
-    lines: list[Line] = []
-    for tokens in _siblings(parse(source, references)):
-        if max(token.level for token in tokens) < MAX_NESTING - 2 or tokens[0].map is None:
-            block = renderer.block(tokens, width, palette.text)
-        else:  # the parser left out what is nested deeper: nothing may be hidden, so it is shown as it is
-            raw = "\n".join(source.split("\n")[slice(*tokens[0].map)])
-            block = wrap([(sanitize(raw), palette.text)], width)
-        lines.extend([[], *block] if block and lines else block)
-    return lines
+def block_lines(block: Block, references: References, layout: Layout, palette: Palette) -> list[Line]:
+    """`block`, complete, within its containers; code without colours."""
+    return layout.dress(_content(block, references, layout, palette), block)
 
 
-class OpenFence:
-    """A code fence whose end has not come yet, drawn plain and line by line: what is read once is not read again."""
+def _content(block: Block, references: References, layout: Layout, palette: Palette) -> list[Line]:
+    width = layout.width
+    match block.kind:
+        case "paragraph" | "heading":
+            return wrap(text_runs(text_of(block), text_style(block, layout, palette), references, palette), width)
+        case "fence" | "code":
+            label = fence_label(fence_language(block.info), width, palette)
+            code: list[Run] = [(code_of(block), palette.fence)]
+            lines = grounded(fold(code, width - 2), width, palette) if block.lines or not label else []
+            return [*label, *lines] if label else opened(lines)
+        case "table":
+            rows = [row_runs(row, index == 0, references, palette) for index, row in enumerate(block.lines)]
+            return table_lines(rows, block.align, width, palette)
+        case "rule":
+            return [[Border("─" * width, palette.rule)]]
+        case "empty":
+            return [[]]
 
-    def __init__(self, start: int, width: int, palette: Palette) -> None:
-        self._width = width
-        self._palette = palette
-        self._start = start
-        self._read = 0
-        self._indent = 0
-        self._mark = ""
-        self._opened = False  # whether the block's first line is drawn for good
 
-    def read(self, source: str) -> tuple[list[Line], list[Line]]:
-        """The lines of what `source`, which only ever grows, has completed since the last call; and of the rest."""
-        whole: list[Line] = []
-        if not self._read:
-            opening = source[self._start :].partition("\n")[0]
-            mark = opening.lstrip(" ")
-            self._indent = len(opening) - len(mark)
-            self._mark = mark[0]
-            whole.extend(fence_label(fence_language(mark.lstrip("`~")), self._width, self._palette))
-            self._read = self._start + len(opening) + 1
-            self._opened = bool(whole)
-        body, newline, last = source[self._read :].rpartition("\n")
-        if newline:
-            drawn = self._draw(body)
-            whole.extend(drawn if self._opened else opened(drawn))
-            self._read += len(body) + 1
-            self._opened = True
-        shown = last.strip(" \t" + self._mark)  # what may become the closing line is not drawn before it is known
-        rest = self._draw(last) if shown else []
-        return whole, rest if self._opened else opened(rest)
+def text_style(block: Block, layout: Layout, palette: Palette) -> Style:
+    """The style of a paragraph's or heading's plain text."""
+    if block.kind != "heading":
+        return layout.base
+    return {1: palette.heading1, 2: palette.heading2}.get(block.level, palette.heading3)
 
-    def _draw(self, code: str) -> list[Line]:
-        code = sanitize(code)
-        if self._indent:
-            code = re.sub(rf"^ {{1,{self._indent}}}", "", code, flags=re.MULTILINE)
-        return fence_lines([(code, self._palette.fence)], self._width, self._palette)
+
+def text_of(block: Block) -> str:
+    """A paragraph's or heading's text, without the box of the task that it is."""
+    return block.text.strip(" \t")[box_of(block) :]
+
+
+def box_of(block: Block) -> int:
+    """How many characters at the start of a block are drawn as a task's box."""
+    item = block.path[-1] if block.path else None
+    return len(item.box) if isinstance(item, Item) and block.leads(item) else 0
+
+
+def text_runs(text: str, style: Style, references: References, palette: Palette) -> list[Run]:
+    """Text within a block, drawn over `style`."""
+    return inline_runs(parse_inline(text, references), style, palette)
+
+
+def row_runs(line: str, head: bool, references: References, palette: Palette) -> Row:
+    """A table's row, drawn."""
+    style = palette.text + _BOLD if head else palette.text
+    return [text_runs(cell, style, references, palette) for cell in cells_of(line)]
+
+
+def code_of(block: Block) -> str:
+    """The code of a block, as it may be drawn."""
+    return spaced(block.text)
 
 
 def fence_language(info: str) -> str:
@@ -102,10 +95,10 @@ def fence_label(language: str, width: int, palette: Palette) -> list[Line]:
     ]
 
 
-def fence_lines(runs: Sequence[Run], width: int, palette: Palette) -> list[Line]:
-    """Code on its ground, one cell of it at either side."""
+def grounded(lines: Sequence[Line], width: int, palette: Palette) -> list[Line]:
+    """Folded lines of code on their ground."""
     margin = Ground(" ", palette.fence)
-    return [pad([margin, *line], width, palette.fence) for line in fold(runs, width - 2)]
+    return [pad([margin, *line], width, palette.fence) for line in lines]
 
 
 def long_code_lines(text: str, width: int, palette: Palette, *, opening: bool) -> list[Line]:
@@ -114,144 +107,10 @@ def long_code_lines(text: str, width: int, palette: Palette, *, opening: bool) -
     if opening:
         info, _, text = text.partition("\n")
         label = fence_label(fence_language(info.lstrip(" `~")), width, palette)
-    lines = fence_lines([(text.removesuffix("\n"), palette.fence)], width, palette)
+    lines = grounded(fold([(text.removesuffix("\n"), palette.fence)], width - 2), width, palette)
     return [*label, *lines] if label or not opening else opened(lines)
 
 
 def opened(lines: list[Line]) -> list[Line]:
     """Lines of code that have no label above them, the first one marked as the block's beginning."""
     return [[Opening(*lines[0][0]), *lines[0][1:]], *lines[1:]] if lines else []
-
-
-class _Renderer:
-    def __init__(self, palette: Palette, final: bool) -> None:
-        self.palette = palette
-        self.final = final
-
-    def blocks(self, tokens: Sequence[Token], width: int, base: Style, depth: int = 0, gap: int = 1) -> list[Line]:
-        """Sibling blocks, `gap` blank lines apart; `depth` counts the lists around them."""
-        lines: list[Line] = []
-        for sibling in _siblings(tokens):
-            block = self.block(sibling, width, base, depth)
-            if block and lines:
-                lines.extend([] for _ in range(gap))
-            lines.extend(block)
-        return lines
-
-    def block(self, tokens: Sequence[Token], width: int, base: Style, depth: int = 0) -> list[Line]:
-        """One block, given by all its tokens."""
-        first, inner = tokens[0], tokens[1:-1]
-        match first.type:
-            case "paragraph_open":
-                return self._inline(inner, width, base)
-            case "heading_open":
-                return self._heading(first.tag, inner, width)
-            case "fence" | "code_block":
-                return self._code(first, width)
-            case "bullet_list_open" | "ordered_list_open":
-                return self._list(first, inner, width, base, depth)
-            case "blockquote_open":
-                return self._quote(inner, width, depth)
-            case "table_open":
-                return self._table(inner, width)
-            case "hr":
-                return [[Border("─" * width, self.palette.rule)]]
-        return self._inline(tokens, width, base)
-
-    def _inline(self, tokens: Sequence[Token], width: int, base: Style) -> list[Line]:
-        runs = list(chain.from_iterable(inline_runs(token.children or (), base, self.palette) for token in tokens))
-        return wrap(runs, width) if runs else []
-
-    def _heading(self, tag: str, inner: Sequence[Token], width: int) -> list[Line]:
-        styles = {"h1": self.palette.heading1, "h2": self.palette.heading2}
-        return self._inline(inner, width, styles.get(tag, self.palette.heading3))
-
-    def _code(self, token: Token, width: int) -> list[Line]:
-        language = fence_language(token.info)
-        code = sanitize(token.content).removesuffix("\n")
-        runs: list[Run] = code_runs(code, language, self.palette) if self.final else [(code, self.palette.fence)]
-        label = fence_label(language, width, self.palette)
-        lines = fence_lines(runs, width, self.palette) if token.content or not label else []
-        return [*label, *lines] if label else opened(lines)
-
-    def _quote(self, inner: Sequence[Token], width: int, depth: int) -> list[Line]:
-        palette = self.palette
-        if width < _LEAST:
-            return self.blocks(inner, width, palette.quote, depth)
-        bar = Border("▎ ", palette.quote_bar)
-        return [[bar, *line] for line in self.blocks(inner, width - 2, palette.quote, depth)]
-
-    def _list(self, opening: Token, inner: Sequence[Token], width: int, base: Style, depth: int) -> list[Line]:
-        number = int(opening.attrGet("start") or 1) if opening.type == "ordered_list_open" else None
-        loose = any(
-            token.type == "paragraph_open" and not token.hidden and token.level == opening.level + 2 for token in inner
-        )
-        lines: list[Line] = []
-        for item in _siblings(inner):
-            if number is None:
-                marker = f" {_BULLETS[min(depth, len(_BULLETS) - 1)]} "
-            else:
-                marker = f"{number:>2}. "
-                number += 1
-            if lines and loose:
-                lines.append([])
-            lines.extend(self._item(item[1:-1], marker, width, base, depth + 1, int(loose)))
-        return lines
-
-    def _item(self, inner: Sequence[Token], marker: str, width: int, base: Style, depth: int, gap: int) -> list[Line]:
-        marker, inner = _task(marker, inner)
-        palette = self.palette
-        indent = len(marker) if width - len(marker) >= _LEAST else 0
-        content = self.blocks(inner, max(1, width - indent), base, depth, gap) or [[]]
-        if not indent:
-            return [*wrap([(marker.strip(), palette.bullet)], width), *content]
-        first, *rest = content
-        blank = Border(" " * indent, base)
-        bullet = marker.lstrip()
-        lead = Border(" " * (len(marker) - len(bullet)), palette.bullet)
-        return [[lead, Segment(bullet, palette.bullet), *first], *([blank, *line] if line else [] for line in rest)]
-
-    def _table(self, inner: Sequence[Token], width: int) -> list[Line]:
-        rows: list[list[list[Run]]] = []
-        align: list[str] = []
-        for index, token in enumerate(inner):
-            if token.type == "tr_open":
-                rows.append([])
-            elif token.type in ("th_open", "td_open"):
-                head = token.type == "th_open"
-                style = self.palette.text + Style(bold=True) if head else self.palette.text
-                rows[-1].append(inline_runs(inner[index + 1].children or (), style, self.palette))
-                if head:
-                    align.append(str(token.attrGet("style") or "").removeprefix("text-align:") or "left")
-        return table_lines(Table(rows, align), width, self.palette)
-
-
-def _siblings(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
-    """The tokens of each block in turn, those of its content included."""
-    index = 0
-    while index < len(tokens):
-        end = _end(tokens, index)
-        yield tokens[index : end + 1]
-        index = end + 1
-
-
-def _end(tokens: Sequence[Token], index: int) -> int:
-    """The index of the token that closes the block opened at `index`."""
-    depth = 0
-    for at in range(index, len(tokens)):
-        depth += tokens[at].nesting
-        if depth <= 0:
-            return at
-    return len(tokens) - 1
-
-
-def _task(marker: str, inner: Sequence[Token]) -> tuple[str, Sequence[Token]]:
-    """A task list's item: the box becomes its marker, and leaves its text."""
-    if len(inner) < 2 or inner[1].type != "inline" or not inner[1].children:
-        return marker, inner
-    text = inner[1].children[0]
-    box = _TASKS.get(text.content[:4]) if text.type == "text" else None
-    if box is None:
-        return marker, inner
-    text.content = text.content[4:]
-    return (f" {box}" if "." not in marker else marker + box), inner

@@ -1,30 +1,43 @@
 """Untrusted text made safe for a terminal, before anything else looks at it.
 
 Whatever a model, a source, a server's error or a file name contains, what is drawn holds no control character and no
-escape sequence, and nothing invisible that could reorder or hide text. The mapping is per character (only ``\\r\\n``
-spans two), so sanitizing a text in pieces gives the sanitized text; see `hold` for the one exception.
+escape sequence, and nothing invisible that could reorder or hide text. The mapping is per character, but for ``\\r\\n``
+(see `hold`) and for what is invisible but needed in its place, behind a character of its script: joiners within emoji
+and within scripts that are written joined, variation selectors. So sanitizing a text in pieces gives the same.
 """
 
 from __future__ import annotations
 
 import re
+from unicodedata import category
 
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A, 0x0D)}
 """C0 controls become Unicode's control pictures: ESC is drawn as ␛, so a person sees that it was there."""
 
 _INVISIBLE = (
     *range(0x80, 0xA0),  # C1 controls: some terminals read U+009B as the start of an escape sequence
+    0x00AD,  # soft hyphen
+    0x034F,  # combining grapheme joiner
     0x061C,  # Arabic letter mark
+    *range(0x115F, 0x1161),  # Hangul fillers
+    *range(0x17B4, 0x17B6),
     0x180E,
     0x200B,  # zero-width space
     0x200E,
     0x200F,
     *range(0x202A, 0x202F),  # bidi embeddings and overrides
     *range(0x2060, 0x2070),  # word joiner, invisible operators, bidi isolates, deprecated format characters
+    0x3164,
     0xFEFF,
-    *range(0xFFF9, 0xFFFC),  # interlinear annotation
-    *range(0xE0000, 0xE0080),  # tag characters, which can smuggle text nobody sees
+    0xFFA0,
+    *range(0xFFF0, 0xFFFC),  # interlinear annotation
+    *range(0x1BCA0, 0x1BCA4),
+    *range(0x1D173, 0x1D17B),
+    *range(0xE0000, 0xE0100),  # tag characters, which can smuggle text nobody sees
+    *range(0xE01F0, 0xE1000),
 )
+
+_CONTEXTUAL = "\u180b-\u180d\u180f\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef"
 
 _TABLE: dict[int, int | str] = {
     **_PICTURES,
@@ -37,21 +50,65 @@ _TABLE: dict[int, int | str] = {
 }
 
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
-    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    f"\U000e0000-\U000e0fff{_CONTEXTUAL}]"
 )
+_IN_CONTEXT = re.compile(f"[{_CONTEXTUAL}]")
+_JOINING = re.compile(
+    "[\u0600-\u0dff\u0f00-\u109f\u1780-\u17ff\u1820-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc"
+    "\U00010a00-\U00011fff]"
+)
+_IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
-def scrub(text: str) -> str:
-    """`text` without control characters, escape sequences or hidden direction marks; ``\\n`` and ``\\t`` stay."""
+def scrub(text: str, before: str = "") -> str:
+    """`text` without control characters, escape sequences or hidden direction marks; ``\\n`` and ``\\t`` stay.
+
+    `before` is the character that stands before it, scrubbed.
+    """
     if _UNSAFE.search(text) is None:
         return text
-    return text.replace("\r\n", "\n").translate(_TABLE)
+    text = text.replace("\r\n", "\n").translate(_TABLE)
+    return _without_strays(text, before) if _IN_CONTEXT.search(text) else text
+
+
+def _without_strays(text: str, before: str) -> str:
+    """`text` with what belongs to nothing before it made visible."""
+    pieces: list[str] = []
+    done = 0
+    for match in _IN_CONTEXT.finditer(text):
+        at, char = match.start(), match.group()
+        if at > done:
+            pieces.append(text[done:at])
+        base = pieces[-1][-1] if pieces else before
+        pieces.append(char if base and _belongs(char, base) else f"‹U+{ord(char):04X}›")
+        done = at + 1
+    return "".join([*pieces, text[done:]])
+
+
+def _belongs(char: str, base: str) -> bool:
+    """Whether an invisible character means something behind `base`."""
+    code, kind = ord(char), category(base)
+    if char in "\u200c\u200d" and _JOINING.match(base):
+        return kind[0] in "LM"
+    if char == "\u200d":  # within an emoji: behind a picture, a skin tone, or the selector of one
+        return kind in ("So", "Sk") or base == "\ufe0f"
+    if char in "\ufe0e\ufe0f":  # a keycap, a picture, an arrow
+        return base in "0123456789#*‼⁉〰" or kind in ("So", "Sm", "Sk")
+    if code < 0x1900:
+        return "\u1820" <= base < "\u18b0"
+    return _IDEOGRAPH.match(base) is not None or (code < 0xE0000 and kind == "Sm")
 
 
 def sanitize(text: str) -> str:
     """`scrub` with each tab as four spaces: what may be drawn. Idempotent."""
-    return scrub(text).replace("\t", "    ")
+    return spaced(scrub(text))
+
+
+def spaced(text: str) -> str:
+    """Each tab as four spaces."""
+    return text.replace("\t", "    ")
 
 
 def hold(text: str) -> tuple[str, str]:

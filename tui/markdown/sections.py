@@ -12,7 +12,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from tui.markdown.parser import References, parse_blocks
+from tui.markdown.parser import References
+from tui.markdown.reader import read
 
 SIZE = 4_000
 """Characters that a section has at least, unless the text ends: a page or two."""
@@ -60,7 +61,7 @@ def references_of(sections: Sequence[Section]) -> References:
     known: References = {}
     for section in sections:
         if section.form == "markdown" and _DEFINITION.search(section.text):
-            _, known = parse_blocks(section.text.replace("\t", "    "), known)
+            known = read(section.text, known).references
     return known
 
 
@@ -107,9 +108,8 @@ def _is_top_level(source: str, start: int, end: int) -> bool:
     """Whether the indented line that ends at `end` opens a fence outside of any list; `start` is a safe point."""
     if end - start > LONGEST:
         return False
-    tokens, _ = parse_blocks(source[start:end].replace("\t", "    "), {})
-    tops = [token for token in tokens if token.level == 0]
-    return bool(tops) and tops[-1].type == "fence"
+    reader = read(source[start:end].removesuffix("\n"), ended=False)
+    return reader.open is not None and reader.open.kind == "fence" and not reader.path
 
 
 def _whole_or_cut(source: str, start: int, end: int, long_fences: dict[int, int]) -> Iterator[Section]:

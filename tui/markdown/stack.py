@@ -12,7 +12,7 @@ class Stack:
     """Pieces of strips on top of each other; pieces are replaced from an index on, which costs only what follows."""
 
     def __init__(self) -> None:
-        self._pieces: list[Sequence[TextStrip]] = []
+        self._pieces: list[list[TextStrip]] = []
         self._tops: list[int] = [0]
 
     def __len__(self) -> int:
@@ -32,10 +32,16 @@ class Stack:
         del self._pieces[index:]
         del self._tops[index + 1 :]
 
-    def push(self, piece: Sequence[TextStrip]) -> None:
+    def push(self, piece: list[TextStrip]) -> None:
         """Adds a piece at the bottom."""
         self._pieces.append(piece)
         self._tops.append(self._tops[-1] + len(piece))
+
+    def put(self, index: int, row: int, strips: Sequence[TextStrip]) -> None:
+        """Other strips in the place of those in piece `index` from `row` on."""
+        piece = self._pieces[index]
+        for at, strip in enumerate(strips[: len(piece) - row], row):
+            piece[at] = strip
 
     def find(self, line: int) -> tuple[int, int]:
         """The piece that holds `line`, and the line within it."""

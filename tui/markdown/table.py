@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 
 from rich.cells import cell_len
@@ -16,32 +15,71 @@ _GAP = " │ "
 _NARROWEST = 6
 
 
-@dataclass(frozen=True)
-class Table:
-    """Cells as runs; the first of `rows` is the head. `align` holds "left", "center" or "right" per column."""
-
-    rows: Sequence[Sequence[list[Run]]]
-    align: Sequence[str]
+Row = Sequence[list[Run]]
+"""A row's cells."""
 
 
-def table_lines(table: Table, width: int, palette: Palette) -> list[Line]:
-    """`table` in at most `width` cells."""
-    natural = [
-        max((_natural(row[column]) for row in table.rows if column < len(row)), default=1)
-        for column in range(len(table.align))
-    ]
-    room = width - len(_GAP) * (len(natural) - 1)
-    widths = _shares(natural, room)
-    if widths is None:
-        return _records(table, width, palette)
-    head, *body = table.rows
-    lines = list(_row(head, widths, table.align, palette))
-    lines.append([Border("─┼─".join("─" * cells for cells in widths), palette.rule)])
-    wrapped = any(cells < wanted for cells, wanted in zip(widths, natural, strict=True))
+def table_lines(rows: Sequence[Row], align: Sequence[str], width: int, palette: Palette) -> list[Line]:
+    """A table in at most `width` cells; the first of `rows` is the head, `align` says where a column's text stands."""
+    columns = Columns(len(align), width)
+    for row in rows:
+        columns.widen(row)
+    lines = head_lines(rows[0], columns, align, palette)
+    body = rows[1:] or ([] if columns.shares else [[]])
     for index, row in enumerate(body):
-        if wrapped and index:
-            lines.append([Border(" │ ".join(" " * cells for cells in widths), palette.rule)])
-        lines.extend(_row(row, widths, table.align, palette))
+        lines.extend(row_lines(rows[0], row, index == 0, columns, align, palette))
+    return lines
+
+
+class Columns:
+    """How wide the columns of a table are, by what they hold."""
+
+    def __init__(self, count: int, width: int) -> None:
+        self.width = width
+        self._natural = [1] * count
+        self.shares: tuple[int, ...] | None = self._shares()
+        """Cells of each column, None where there are too many columns to stand side by side."""
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether there are cells that hold more than one line."""
+        return self.shares is not None and any(
+            cells < wanted for cells, wanted in zip(self.shares, self._natural, strict=True)
+        )
+
+    def widen(self, row: Row) -> None:
+        """Takes in a row."""
+        self._natural = [
+            max(_natural(cell), wide) for cell, wide in zip(row, self._natural, strict=False)
+        ] + self._natural[len(row) :]
+        self.shares = self._shares()
+
+    def same(self, other: Columns) -> bool:
+        """Whether a row looks the same in either."""
+        return (self.shares, self.wrapped) == (other.shares, other.wrapped)
+
+    def _shares(self) -> tuple[int, ...] | None:
+        room = self.width - len(_GAP) * (len(self._natural) - 1)
+        shares = _shares(self._natural, room)
+        return None if shares is None else tuple(shares)
+
+
+def head_lines(head: Row, columns: Columns, align: Sequence[str], palette: Palette) -> list[Line]:
+    """A table's head and the rule below it; nothing where each row repeats the head."""
+    if columns.shares is None:
+        return []
+    rule: Line = [Border("─┼─".join("─" * cells for cells in columns.shares), palette.rule)]
+    return [*_row(head, columns.shares, align, palette), rule]
+
+
+def row_lines(head: Row, row: Row, first: bool, columns: Columns, align: Sequence[str], palette: Palette) -> list[Line]:
+    """A row of the table's body; all but the `first` with what parts it from the one above."""
+    if columns.shares is None:
+        return [*([] if first else [[]]), *_record(head, row, columns.width, palette)]
+    lines: list[Line] = []
+    if columns.wrapped and not first:
+        lines.append([Border(" │ ".join(" " * cells for cells in columns.shares), palette.rule)])
+    lines.extend(_row(row, columns.shares, align, palette))
     return lines
 
 
@@ -90,14 +128,10 @@ def _without_seams(line: Line) -> Line:
     return [segment for segment in line if segment.text]
 
 
-def _records(table: Table, width: int, palette: Palette) -> list[Line]:
-    """Each row as "head: cell" lines, a blank line between rows."""
-    head, *body = table.rows
+def _record(head: Row, row: Row, width: int, palette: Palette) -> list[Line]:
+    """A row as "head: cell" lines."""
     lines: list[Line] = []
-    for index, row in enumerate(body or [[]]):
-        if index:
-            lines.append([])
-        for column, label in enumerate(head):
-            cell = row[column] if column < len(row) else []
-            lines.extend(wrap([*label, (": ", palette.muted), *cell], width))
+    for column, label in enumerate(head):
+        cell = row[column] if column < len(row) else []
+        lines.extend(wrap([*label, (": ", palette.muted), *cell], width))
     return lines

@@ -90,6 +90,8 @@ class MessageLines(ScrollView):
         first_line = self._messages.draw(self._width, self._theme, self.size.height, spot)
         self._settle(first_line, spot)
         self._plan_ahead()
+        if self._messages.pending:
+            self._schedule()
 
     def _draw_all(self) -> None:
         """Draws again in another width or theme, and keeps the reader's place."""

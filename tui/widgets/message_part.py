@@ -140,6 +140,8 @@ class MarkdownPart(Part):
         document = self._document = Document(self._source, self._references())
         document.finish()
         document.draw(look.column, look.palette, MARGIN)
+        while document.unfinished:
+            document.draw(look.column, look.palette, MARGIN)
         return document.height
 
     def _strip(self, row: int) -> TextStrip:

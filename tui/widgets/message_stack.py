@@ -97,6 +97,11 @@ class MessageStack:
 
     # Drawing
 
+    @property
+    def pending(self) -> bool:
+        """Whether there is more to draw with the next frame."""
+        return bool(self._changed)
+
     def draw(
         self,
         width: int,
@@ -140,7 +145,7 @@ class MessageStack:
                     view.lay(look)
                 first_line = min(first_line, self._tops[index] + row)
                 first_view = min(first_view, index)
-            self._changed.clear()
+            self._changed = {view.key for view in self._views if view.key in self._changed and view.unfinished}
             self._measure(first_view)
         return first_line
 

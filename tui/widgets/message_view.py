@@ -137,6 +137,11 @@ class MessageView:
         """Whether any of it was drawn as it stands now, or has to be because it grows."""
         return self.streaming or self._head.exact
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is more to draw though nothing came in."""
+        return any(isinstance(part, LivePart) and part.drawn and part.document.unfinished for part in self._body)
+
     def append(self, text: str) -> None:
         """Adds text at the end; a finished message goes on."""
         self._stale = True
@@ -209,7 +214,7 @@ class MessageView:
         row = self._live_row(look)
         if not (fresh or self._stale):
             return self.height
-        self._stale = False
+        self._stale = self.unfinished
         changed = self._head.put(self._draw_head(look))
         if changed == self._head.height:
             changed += row

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from tui.markdown.parser import parse_blocks
+from tui.markdown.reader import read
 from tui.widgets.message_part import Part
 from tui.widgets.message_stack import MessageStack, Spot
 from tui.widgets.message_view import MessageView
@@ -153,9 +153,9 @@ def code_in(view: MessageView, parts: Sequence[Part]) -> list[Piece]:
         return []
     if len(parts) > 1:  # one long fence
         found[-1][1] = top + sum(part.height for part in parts) - 1
-    tokens, _ = parse_blocks("".join(part.source for part in parts), {})
-    sources = [token.content.removesuffix("\n") for token in tokens if token.type in ("fence", "code_block")]
-    if len(sources) != len(found):  # nested too deep to be parsed: what is drawn has to do
+    blocks = read("".join(part.source for part in parts)).settled
+    sources = [block.text for block in blocks if block.kind in ("fence", "code")]
+    if len(sources) != len(found):  # what has come in since is not drawn yet
         sources = ["\n".join(view.text_line(row).between() or "" for row in range(a, b + 1)) for a, b in found]
     return [Piece(first, last, source) for (first, last), source in zip(found, sources, strict=True)]
 

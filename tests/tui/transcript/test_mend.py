@@ -23,11 +23,7 @@ from tui.markdown.mend import mend
         ("`**code", "`**code`"),
         ("`a*b` and *c", "`a*b` and *c*"),
         ("a [link](http://exa", "a link"),
-        ("| a | b", "| a | b |\n|---|---|"),
-        ("| a | b |\n|--", "| a | b |\n|---|---|"),
-        ("text\n``", "text\n"),
-        ("text\n- [ ]", "text\n"),
-        ("text\n2.", "text\n"),
+        ("**a `b", "**a `b`**"),
     ],
 )
 def test_what_is_open_is_closed(text: str, mended: str) -> None:
@@ -43,14 +39,27 @@ def test_what_is_open_is_closed(text: str, mended: str) -> None:
         "**done** *too*",
         "42",
         "- item",
-        "| a |\n|---|\n| 1 |",
-        "```\n**x",
         "\\*not",
         "a [S1]",
     ],
 )
 def test_what_is_complete_stays(text: str) -> None:
     assert mend(text) == text
+
+
+@pytest.mark.parametrize("text", ["text\n``", "text\n- [ ]", "text\n2.", "text\n--", "text\n|", "text\n> #"])
+def test_half_a_mark_is_not_drawn(text: str) -> None:
+    document = Document(text)
+    document.draw(40, PLAIN)
+    drawn = "\n".join(document[row].text for row in range(document.height)).rstrip()
+    assert drawn.strip("▎ \n") == "text"
+
+
+@pytest.mark.parametrize("text", ["| a | b", "| a | b |", "| a | b |\n", "| a | b |\n|--", "| a | b |\n|--|--|\n"])
+def test_a_table_is_one_from_its_first_row_on(text: str) -> None:
+    document = Document(text)
+    document.draw(40, PLAIN)
+    assert [document[row].text for row in range(document.height)] == ["a │ b", "──┼──"]
 
 
 @given(texts)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.tui.transcript.markdown_text import PLAIN
-from tui.markdown.flow import Line
-from tui.markdown.render import render
+from tui.markdown.document import Document
+from tui.markdown.text_strip import TextStrip
 
 GOLDEN = {
     "headings": ("# One\n## Two\ntext", "One\n\nTwo\n\ntext"),
@@ -39,19 +39,27 @@ GOLDEN = {
 }
 
 
-def text_of(lines: list[Line]) -> str:
-    return "\n".join("".join(segment.text for segment in line).rstrip() for line in lines)
+def render(source: str, width: int, *, final: bool = True) -> list[TextStrip]:
+    document = Document(source)
+    if final:
+        document.finish()
+    document.draw(width, PLAIN)
+    return [document[row] for row in range(document.height)]
+
+
+def text_of(strips: list[TextStrip]) -> str:
+    return "\n".join(strip.text.rstrip() for strip in strips)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden(name: str) -> None:
     source, expected = GOLDEN[name]
-    lines = render(source, {}, 24, PLAIN)
+    lines = render(source, 24)
     assert text_of(lines) == "\n".join(line.rstrip() for line in expected.split("\n"))
 
 
 def styles(source: str) -> dict[str, object]:
-    return {s.text: s.style for line in render(source, {}, 80, PLAIN) for s in line}
+    return {s.text: s.style for line in render(source, 80) for s in line}
 
 
 def test_inline_styles_lie_over_each_other() -> None:
@@ -77,14 +85,12 @@ def test_inline_styles_lie_over_each_other() -> None:
     ],
 )
 def test_only_safe_schemes_become_links(source: str, target: str | None) -> None:
-    links = {segment.style.link for line in render(source, {}, 80, PLAIN) for segment in line if segment.style}
+    links = {segment.style.link for line in render(source, 80) for segment in line if segment.style}
     assert links - {None} == ({target} if target else set())
 
 
 def test_citations_carry_their_mark() -> None:
-    metas = {
-        s.text: s.style.meta.get("citation") for line in render("a [S1, S12] b", {}, 80, PLAIN) for s in line if s.style
-    }
+    metas = {s.text: s.style.meta.get("citation") for line in render("a [S1, S12] b", 80) for s in line if s.style}
     assert metas == {"a ": None, "[S1, ": "S1", "S12]": "S12", " b": None}
 
 
@@ -94,21 +100,21 @@ def test_code_is_coloured_when_it_is_finished() -> None:
     assert drawn["def"] == PLAIN.keyword
     assert drawn["f"] == PLAIN.name
     assert drawn["# y"] == PLAIN.comment
-    open_styles = {s.style for line in render(source, {}, 80, PLAIN, final=False) for s in line}
+    open_styles = {s.style for line in render(source, 80, final=False) for s in line}
     assert open_styles == {PLAIN.fence, PLAIN.fence_label}
 
 
 @pytest.mark.parametrize("language", ["nonsense", "../../x", "\x1b[31m", "python {.numberLines}"])
 def test_any_language_can_be_named(language: str) -> None:
-    assert "x = 1" in text_of(render(f"```{language}\nx = 1\n```", {}, 40, PLAIN))
+    assert "x = 1" in text_of(render(f"```{language}\nx = 1\n```", 40))
 
 
 def test_deep_nesting_is_drawn() -> None:
-    assert "deep" in text_of(render("> " * 40 + "deep", {}, 30, PLAIN))
+    assert "deep" in text_of(render("> " * 40 + "deep", 30))
     nested = "\n".join("  " * level + "- item" for level in range(20))
-    assert text_of(render(nested, {}, 30, PLAIN)).count("item") == 20
+    assert text_of(render(nested, 30)).count("item") == 20
 
 
 @pytest.mark.parametrize("mark", ["> ", "- "])
 def test_nothing_hides_in_nesting_too_deep_to_draw(mark: str) -> None:
-    assert "hidden" in text_of(render(mark * 500 + "hidden\n\nend", {}, 30, PLAIN))
+    assert "hidden" in text_of(render(mark * 500 + "hidden\n\nend", 30))
