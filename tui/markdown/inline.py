@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 
 from tui.markdown.flow import Run
+from tui.markdown.links import linked, real_target
 from tui.markdown.palette import Palette
 from tui.markdown.sanitize import sanitize
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 _ADDED = {"strong_open": Style(bold=True), "em_open": Style(italic=True), "s_open": Style(strike=True)}
-_SAFE_LINK = re.compile(r"(?:https?://|mailto:)[\x21-\x7e]{1,2000}", re.IGNORECASE)
 _BREAK = re.compile(r" ?<br ?/?> ?", re.IGNORECASE)
 _SPECIAL = re.compile(r"\[S\d{1,3}(?:[,;] ?S\d{1,3})*\]|https?://[^\s<>\"'`]+", re.IGNORECASE)
 _CITED = re.compile(r"S\d{1,3}")
@@ -27,20 +27,31 @@ def inline_runs(tokens: Sequence[Token], base: Style, palette: Palette) -> list[
     """`tokens`, the children of an inline token, drawn over `base`.
 
     A line break in the source stays one: models end a line where they mean it, they do not wrap. Links get OSC 8
-    targets for http, https and mailto only; citation marks like ``[S1]`` carry ``{"citation": "S1"}`` as meta.
+    targets for http, https and mailto only, and show them where their text names another host; citation marks like
+    ``[S1]`` carry ``{"citation": "S1"}`` as meta.
     """
     runs: list[Run] = []
     styles = [base]
+    links: list[tuple[int, str]] = []
     for token in tokens:
         kind = token.type
         if kind == "text":
-            runs.extend(_text_runs(_BREAK.sub("\n", sanitize(token.content)), styles[-1], palette))
+            text = _BREAK.sub("\n", sanitize(token.content))
+            runs.extend([(text, styles[-1])] if links else _text_runs(text, styles[-1], palette))
         elif kind in ("softbreak", "hardbreak"):
             runs.append(("\n", base))
         elif kind == "code_inline":
             runs.append((sanitize(token.content), styles[-1] + palette.code))
         elif kind == "link_open":
-            styles.append(styles[-1] + palette.link + linked(str(token.attrGet("href") or "")))
+            target = str(token.attrGet("href") or "")
+            links.append((len(runs), target))
+            link = linked(target)
+            styles.append(styles[-1] + palette.link + link if link else styles[-1])
+        elif kind == "link_close":
+            styles.pop()
+            start, target = links.pop()
+            if shown := real_target("".join(text for text, _ in runs[start:]), target):
+                runs.append((f" ({shown})", base + palette.muted))
         elif kind == "image":
             style = styles[-1] + palette.link + linked(str(token.attrGet("src") or ""))
             runs.append((f"[image: {sanitize(token.content) or 'untitled'}]", style))
@@ -51,12 +62,6 @@ def inline_runs(tokens: Sequence[Token], base: Style, palette: Palette) -> list[
         elif token.content:
             runs.append((sanitize(token.content), styles[-1]))
     return runs
-
-
-@lru_cache(maxsize=256)
-def linked(target: str) -> Style:
-    """An OSC 8 link to `target`; nothing where its scheme is not known to be safe."""
-    return Style(link=target) if _SAFE_LINK.fullmatch(target) else Style.null()
 
 
 @lru_cache(maxsize=256)
@@ -78,6 +83,8 @@ def _text_runs(text: str, style: Style, palette: Palette) -> Iterator[Run]:
             url = found.rstrip(".,;:!?)*_]")
             at -= len(found) - len(url)
             yield url, style + palette.link + linked(url)
+            if shown := real_target(url, url):
+                yield f" ({shown})", style + palette.muted
     if at < len(text):
         yield text[at:], style
 

@@ -35,6 +35,13 @@ GOLDEN = {
     "html stays text": ("<b>bold</b> and a<br>break", "<b>bold</b> and a\nbreak"),
     "image": ("![a cat](http://x.org/c.png)", "[image: a cat]"),
     "mathematics": ("The sum $a_1 * b_1 * c$ and \\(x_i\\)", "The sum $a_1 * b_1 * c$\nand \\(x_i\\)"),
+    "footnote-like text": ("So it is[^1].\n\n[^1]: A note.", "So it is[^1].\n\n[^1]: A note."),
+    "emoji": ("👩\u200d👧 🇩🇪 ❤️ 1️⃣", "👩\u200d👧 🇩🇪 ❤️ 1️⃣"),
+    "joined scripts": ("نمی\u200cخواهم क्\u200dष שלום", "نمی\u200cخواهم क्\u200dष שלום"),
+    "display mathematics": ("$$\na_1 * b_2 * c\n$$", "$$\na_1 * b_2 * c\n$$"),
+    "task with a number": ("1. [x] done", " 1. ☑ done"),
+    "image with a link": ("[![a cat](http://x.org/c.png)](http://x.org)", "[image: a cat]"),
+    "table within an item": ("- x\n\n  | a | b |\n  |---|---|\n  | 1 | 2 |", " • x\n\n   a │ b\n   ──┼──\n   1 │ 2"),
     "prices are no mathematics": ("$5 and *more* $6", "$5 and more $6"),
 }
 
@@ -87,6 +94,28 @@ def test_inline_styles_lie_over_each_other() -> None:
 def test_only_safe_schemes_become_links(source: str, target: str | None) -> None:
     links = {segment.style.link for line in render(source, 80) for segment in line if segment.style}
     assert links - {None} == ({target} if target else set())
+
+
+@pytest.mark.parametrize(
+    ("source", "drawn"),
+    [
+        ("[https://bank.com](https://evil.com/x)", "https://bank.com (https://evil.com/x)"),
+        ("[www.bank.com/login](https://bank.com.evil.org)", "www.bank.com/login (https://bank.com.evil.org)"),
+        ("[bank.com](http://evil.com)", "bank.com (http://evil.com)"),
+        ("[help@bank.com](mailto:x@evil.com)", "help@bank.com (mailto:x@evil.com)"),
+        ("[bаnk.com](https://bаnk.com)", "bаnk.com (https://xn--bnk-6cd.com)"),  # a Cyrillic а
+        ("https://bank.com@evil.com/", "https://bank.com@evil.com/ (evil.com)"),
+        ("[bank.com](https://www.bank.com/login)", "bank.com"),
+        ("[bank.com](https://docs.bank.com)", "bank.com"),
+        ("<https://a.org/x>", "https://a.org/x"),
+        ("[Node.js](https://nodejs.org)", "Node.js"),
+        ("[README.md](https://github.com/a/b)", "README.md"),
+        ("[the docs](https://a.org)", "the docs"),
+        ("[help@bank.com](mailto:help@bank.com)", "help@bank.com"),
+    ],
+)
+def test_a_link_whose_text_names_another_host_shows_where_it_leads(source: str, drawn: str) -> None:
+    assert text_of(render(source, 80)) == drawn
 
 
 def test_citations_carry_their_mark() -> None:
