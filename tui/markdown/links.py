@@ -13,8 +13,51 @@ _HOST = re.compile(
     r"(?:https?://|mailto:|[^\s/@]+@)?((?:[\w-]+\.)+([^\W\d_]{2,}|xn--[\w-]+))(?::\d+)?(?:[/?#]\S*)?", re.I
 )
 _PLAIN_ADDRESS = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
-_DOMAINS = frozenset("com org net edu gov mil int info biz app dev online site shop store cloud bank".split())
-_SUFFIXES = frozenset("js py md rs sh ts go rb pl vb cs so gz db ml tf cc hs kt ps".split())
+_DOMAINS = frozenset(
+    [
+        "com",
+        "org",
+        "net",
+        "edu",
+        "gov",
+        "mil",
+        "int",
+        "info",
+        "biz",
+        "app",
+        "dev",
+        "online",
+        "site",
+        "shop",
+        "store",
+        "cloud",
+        "bank",
+    ]
+)
+_SUFFIXES = frozenset(
+    [
+        "js",
+        "py",
+        "md",
+        "rs",
+        "sh",
+        "ts",
+        "go",
+        "rb",
+        "pl",
+        "vb",
+        "cs",
+        "so",
+        "gz",
+        "db",
+        "ml",
+        "tf",
+        "cc",
+        "hs",
+        "kt",
+        "ps",
+    ]
+)
 _SHOWN = 60
 
 
