@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual.actions import SkipAction
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import Screen
@@ -25,9 +25,10 @@ from tui.history import History
 from tui.keyboard_driver import KeyboardDriver
 from tui.screens.chat import ChatScreen
 from tui.screens.keys import COPIES
+from tui.terminal.painted_app import PaintedApp
 
 
-class LlmChat(App[None]):
+class LlmChat(PaintedApp[None]):
     """The chat.
 
     Everything it needs comes resolved: `open_backend` makes the backend of a name (BackendError where it cannot; it is

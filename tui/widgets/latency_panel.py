@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from rich.console import Group
 from rich.text import Text
 from textual.reactive import reactive
-from textual.widget import Widget
 
 from backends.config import Budget
 from backends.telemetry.explain import duration
@@ -19,6 +17,7 @@ from backends.telemetry.stages import Stage
 from backends.telemetry.summary import Summary, account, summarize
 from backends.telemetry.timeline import STAGE_OF, Outcome, Timeline
 from tui.widgets import waterfall
+from tui.widgets.text_lines import TextLines
 from tui.widgets.waterfall import QUIET, TRACK
 from tui.widgets.wording import OUTCOME_WORDS, Tone
 
@@ -203,7 +202,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     return wrap(text, max(10, width))
 
 
-class LatencyPanel(Widget):
+class LatencyPanel(TextLines):
     """Shows one timeline in the shape that fits; `shape` is set by the screen, `show` by whoever has news."""
 
     shape: reactive[Shape] = reactive[Shape]("panel")
@@ -217,21 +216,18 @@ class LatencyPanel(Widget):
     def watch_shape(self, shape: Shape) -> None:
         """Textual's hook. The height is fixed by the shape, so that news never cost a layout."""
         self.styles.height = {"strip": 2, "numbers": 1}.get(shape, "1fr")
+        self.forget()
 
     def show(self, timeline: Timeline | None, now: float = 0.0) -> None:
         """Draw `timeline` as it stands `now` ms after Enter; None before the first question."""
         self._timeline, self._now = timeline, now
-        self.refresh()
+        self.show_news()
 
-    def render(self) -> Group:
-        """Textual's hook."""
-        width = self.content_size.width
-        if width < 1 or self.shape == "off":
-            return Group()
-        return Group(*(_fitted(line, width) for line in self._lines(width)))
-
-    def _lines(self, width: int) -> list[Text]:
+    def lines(self, width: int) -> list[Text]:
+        """What its shape has room for."""
         timeline, now, budget = self._timeline, self._now, self._budget
+        if self.shape == "off":
+            return []
         if self.shape == "panel":
             return idle_lines(width, budget) if timeline is None else panel_lines(timeline, now, width, budget)
         if timeline is None:
@@ -239,9 +235,3 @@ class LatencyPanel(Widget):
         if self.shape == "strip":
             return strip_lines(timeline, now, width, budget)
         return [numbers_line(timeline, now, width, budget)]
-
-
-def _fitted(line: Text, width: int) -> Text:
-    line.no_wrap = True
-    line.truncate(width)
-    return line

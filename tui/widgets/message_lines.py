@@ -18,12 +18,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.terminal.painted_app import in_plain_view, paint_at_once
 from tui.widgets.chat_palette import ChatPalette, chat_palette
 from tui.widgets.frame_clock import FrameClock
 from tui.widgets.message_part import Part
 from tui.widgets.message_stack import MessageStack, Spot
 from tui.widgets.message_view import MessageView
 from tui.widgets.paint import Span, paint
+from tui.widgets.thumb import Thumb
 
 _AHEAD_SECONDS = 0.01
 """How long drawing the pages next to the one in view may take at a time, and how long the pause before it is."""
@@ -39,6 +41,7 @@ class MessageLines(ScrollView):
 
     def __init__(self, *, fps: float = 25.0, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
+        self._thumb = Thumb(self)
         self._clock = FrameClock(self, self._draw, fps)
         self.frames = 0
         """Frames drawn so far."""
@@ -131,7 +134,14 @@ class MessageLines(ScrollView):
             self.following = self.scroll_offset.y >= self.max_scroll_y
 
     def _settle(self, first_line: int, spot: Spot | None) -> None:
-        """Lets the scroll position fit the new heights, and repaints from `first_line` on."""
+        """Lets the scroll position fit the new heights, and shows what differs, which begins with `first_line`."""
+        height = self._messages.height
+        scrolls = height > self.size.height
+        at_once = scrolls == self.show_vertical_scrollbar and in_plain_view(self)
+        (self._settle_at_once if at_once else self._settle_by_refresh)(first_line, spot)
+        self._keep_indicator_moving()
+
+    def _settle_by_refresh(self, first_line: int, spot: Spot | None) -> None:
         height, old, top = self._messages.height, self.virtual_size.height, self.scroll_offset.y
         self._moving = True
         try:
@@ -139,18 +149,37 @@ class MessageLines(ScrollView):
                 # What assigning it does, without laying out the whole screen: only the scrollbar depends on it.
                 self.set_reactive(Widget.virtual_size, Size(self._width, height))
                 self._scroll_update(self.virtual_size)
-            if self._sticking:
-                self.scroll_to(y=self.max_scroll_y, animate=False)
-            elif spot is not None and (line := self._messages.line_of(spot)) is not None:
-                self.scroll_to(y=line, animate=False)
+            self.scroll_to(y=self._destination(spot), animate=False)
         finally:
             self._moving = False
+        self.relocated()
         if self.scroll_offset.y == top:
             self._repaint(first_line, max(height, old))
         if not self._sticking and height != old:
             self.following = self.scroll_offset.y >= self.max_scroll_y
             self._repaint_marker()
-        self._keep_indicator_moving()
+
+    def _settle_at_once(self, first_line: int, spot: Spot | None) -> None:
+        """Does without reactive attributes and refreshes: they cost more than all the rest of a frame."""
+        height, old, top = self._messages.height, self.virtual_size.height, self.scroll_offset.y
+        self.set_reactive(Widget.virtual_size, Size(self._width, height))
+        y = self._destination(spot)
+        for place in (Widget.scroll_y, Widget.scroll_target_y):
+            self.set_reactive(place, float(y))
+        self.relocated()
+        if not self._sticking and height != old:
+            self.following = y >= self.max_scroll_y
+        paint_at_once(self, y - top, self._thumb.cells)
+
+    def _destination(self, spot: Spot | None) -> int:
+        """Where to scroll to."""
+        if self._sticking:
+            return self.max_scroll_y
+        line = None if spot is None else self._messages.line_of(spot)
+        return min(self.max_scroll_y, self.scroll_offset.y if line is None else line)
+
+    def relocated(self) -> None:
+        """Lines stand elsewhere than before."""
 
     def _repaint(self, start: int, end: int) -> None:
         top = self.scroll_offset.y

@@ -13,7 +13,6 @@ from textual.timer import Timer
 from tui.markdown.text_strip import indices
 from tui.widgets.message_lines import MessageLines
 from tui.widgets.message_part import Part
-from tui.widgets.message_stack import Spot
 from tui.widgets.message_view import MessageView
 from tui.widgets.paint import Span
 from tui.widgets.selection import (
@@ -90,8 +89,9 @@ class SelectableLines(MessageLines):
         if self._extent is None:
             self._selection = None
 
-    def _settle(self, first_line: int, spot: Spot | None) -> None:
-        super()._settle(first_line, spot)
+    def relocated(self) -> None:
+        """The selection stays on its text."""
+        super().relocated()
         if self._selection is not None:
             self._locate_selection()
 

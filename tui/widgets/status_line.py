@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 from rich.text import Text
-from textual.widget import Widget
 
 from tui.widgets.latency_panel import TONE_COLOURS
 from tui.widgets.plain import plain
+from tui.widgets.text_lines import TextLines
 from tui.widgets.waterfall import QUIET
 from tui.widgets.wording import Tone
 
@@ -65,7 +65,7 @@ def _right(hints: tuple[tuple[str, str], ...]) -> Text:
     return line
 
 
-class StatusLine(Widget):
+class StatusLine(TextLines):
     """Shows one `StatusInfo`."""
 
     DEFAULT_CSS = """
@@ -80,8 +80,8 @@ class StatusLine(Widget):
         """Draw `info`, if it is news."""
         if info != self._info:
             self._info = info
-            self.refresh()
+            self.show_news()
 
-    def render(self) -> Text:
-        """Textual's hook."""
-        return status_text(self._info, self.content_size.width)
+    def lines(self, width: int) -> list[Text]:
+        """The one line."""
+        return [status_text(self._info, width)]

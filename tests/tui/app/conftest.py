@@ -85,7 +85,8 @@ class Chat:
 
     @property
     def status(self) -> str:
-        return self.app.chat.query_one(StatusLine).render().plain
+        line = self.app.chat.query_one(StatusLine)
+        return line.lines(line.content_size.width)[0].plain
 
     def shown(self, id: str) -> bool:
         return bool(self.app.chat.query_one(id, Widget).display)
