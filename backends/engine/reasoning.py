@@ -24,6 +24,7 @@ BLOCKS = {
 """What opens a block of thinking: what closes it."""
 
 _HEADS, _MESSAGE, _FINAL, _END = ("<|channel|>", "<|start|>"), "<|message|>", "final", "<|end|>"
+_HARMONY = "<|start|>assistant"
 _LONGEST_HEAD = 200
 
 MARKS = frozenset({*BLOCKS, *BLOCKS.values(), *_HEADS, _MESSAGE, _END, "<|channel>"})
@@ -43,6 +44,13 @@ def opened_by(prompt: str) -> str:
     """What closes the block of thinking that `prompt` ends with, empty if it ends with none."""
     tail = prompt.rstrip()
     return next((close for begin, close in BLOCKS.items() if tail.endswith(begin)), "")
+
+
+def answer_head(prompt: str) -> str:
+    """What has to follow `prompt` so that the answer comes next, and no thinking; empty if nothing has to."""
+    if closing := opened_by(prompt):
+        return f"\n\n{closing}\n\n"
+    return f"{_HEADS[0]}{_FINAL}{_MESSAGE}" if prompt.endswith(_HARMONY) else ""
 
 
 class Marks:

@@ -65,6 +65,8 @@ class Runner:
         self.n_vocab = int(self._c.llama_vocab_n_tokens(self.vocab))
         self.candidates = Candidates(self._c, self.n_vocab)
         self._pieces: dict[int, bytes] = {}
+        is_control = self._c.llama_vocab_is_control
+        self._controls = frozenset(token for token in range(self.n_vocab) if is_control(self.vocab, token))
         self.bos = self._find_bos()
         self._newline = self._find_newline()
         self._make_batch(options)
@@ -126,13 +128,25 @@ class Runner:
         `inner`: the text goes on after other text. SentencePiece vocabularies put a space before whatever is tokenized;
         an inner text is tokenized behind a newline, which takes that space, and is then taken off.
         """
+        tokens = self._tokenize(text, special, inner)
+        if special or self._controls.isdisjoint(tokens):
+            return tokens
+        return [part for token in tokens for part in (self._letters(token) if token in self._controls else (token,))]
+
+    def _letters(self, control: int) -> list[int]:
+        """The tokens of the letters of a control token, to which SentencePiece may have merged them."""
+        text = self._c.llama_vocab_get_text(self.vocab, control).decode("utf-8", "replace")
+        letters = (self._tokenize(letter, False, True) for letter in text)
+        return [token for tokens in letters for token in tokens if token not in self._controls]
+
+    def _tokenize(self, text: str, special: bool, inner: bool = False) -> list[int]:
         if inner and self._newline:
-            tokens = self._tokenize("\n" + text, special)
+            tokens = self._call_tokenize("\n" + text, special)
             if tokens[: len(self._newline)] == self._newline:
                 return tokens[len(self._newline) :]
-        return self._tokenize(text, special)
+        return self._call_tokenize(text, special)
 
-    def _tokenize(self, text: str, special: bool) -> list[int]:
+    def _call_tokenize(self, text: str, special: bool) -> list[int]:
         raw = text.encode("utf-8", "replace")
         size = len(raw) + 8
         with self._vocab_lock:
@@ -149,7 +163,9 @@ class Runner:
         """The tokens of a newline with the space that SentencePiece adds; empty where none is added."""
         if self._c.llama_vocab_type(self.vocab) != self._c.LLAMA_VOCAB_TYPE_SPM:
             return []
-        return [] if self.metadata.get("tokenizer.ggml.add_space_prefix") == "false" else self._tokenize("\n", False)
+        return (
+            [] if self.metadata.get("tokenizer.ggml.add_space_prefix") == "false" else self._call_tokenize("\n", False)
+        )
 
     def piece(self, token: int, spelled: bool = False) -> bytes:
         """The bytes that `token` stands for; none for control tokens, except `spelled` marks of thinking."""
@@ -175,16 +191,16 @@ class Runner:
         found = {}
         for mark in MARKS:
             tokens = self._tokenize(mark, True)
-            if len(tokens) == 1 and self._c.llama_vocab_is_control(self.vocab, tokens[0]):
+            if len(tokens) == 1 and tokens[0] in self._controls:
                 found[tokens[0]] = mark.encode()
         return found
 
     @cached_property
     def silent(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which tokens leave no text behind and do not end the answer either: control tokens, shape (n_vocab,)."""
-        control, ends = self._c.llama_vocab_is_control, self._c.llama_vocab_is_eog
-        tokens = range(self.n_vocab)
-        return np.array([control(self.vocab, token) and not ends(self.vocab, token) for token in tokens], np.bool_)
+        silent = np.zeros(self.n_vocab, np.bool_)
+        silent[[token for token in self._controls if not self.ends(token)]] = True
+        return silent
 
     def check_grammar(self, source: str) -> None:
         """Raises BackendError (BAD_REQUEST) when llama.cpp does not take the grammar `source`. From any thread."""

@@ -28,7 +28,7 @@ import msgspec
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from backends.backend import Message
-from backends.engine.reasoning import opened_by
+from backends.engine.reasoning import answer_head
 from backends.errors import BackendError, Code
 
 CHATML = (
@@ -98,8 +98,8 @@ class ChatTemplate:
             except TemplateRefusal as again:
                 raise _refused(str(again)) from None
         pieces = contents.reveal(text)
-        if (continue_from or not reasoning) and (closing := opened_by(pieces[-1].text)):
-            pieces[-1] = Piece(f"{pieces[-1].text.rstrip()}\n\n{closing}\n\n", True)
+        if (continue_from or not reasoning) and (head := answer_head(pieces[-1].text)):
+            pieces[-1] = Piece(pieces[-1].text.rstrip() + head, True)
         return _lend_spaces([*pieces, Piece(continue_from, False)])
 
     def _render(self, turns: list[dict[str, str]], reasoning: bool) -> str:

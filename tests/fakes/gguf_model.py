@@ -16,6 +16,7 @@ The format is GGUF version 3, as in ggml's ``docs/gguf.md``.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,18 @@ def write_model(
     end_gain: float = 0.0,
     name: str = "tiny-random",
     template: str | None = CHATML,
+    controls: Sequence[str] = (),
     metadata: dict[str, tuple[str, Any]] | None = None,
 ) -> Path:
-    """Write the model to `path` and return it. `metadata`: further keys, as ``{"key": ("str", value)}`` (`_TYPES`)."""
+    """Write the model to `path` and return it. `metadata`: further keys, as ``{"key": ("str", value)}`` (`_TYPES`).
+
+    `controls`: further control tokens, behind the others.
+    """
     tokens, text_fields = _sentencepiece_fields() if sentencepiece else _bpe_fields()
+    tokens += controls
+    text_fields["tokenizer.ggml.token_type"][1].extend([CONTROL] * len(controls))
+    if sentencepiece:
+        text_fields["tokenizer.ggml.scores"][1].extend([0.0] * len(controls))
     fields: dict[str, tuple[str, Any]] = {
         "general.architecture": ("str", "llama"),
         "general.name": ("str", name),
@@ -163,7 +172,7 @@ def _tensors(
     output = matrix(len(tokens), width, 6.0)
     printable = {chr(code) for code in range(33, 127)} | {"Ġ", SPACE}
     for index, token in enumerate(tokens):
-        if index < len(SPECIALS) or token.startswith("<0x") or not set(token) <= printable:
+        if index < len(SPECIALS) or token.startswith(("<0x", "<|", "[")) or not set(token) <= printable:
             output[index] = 0.0
     output[2] = end_gain * matrix(1, width, 6.0)[0]  # the end of a turn, in both vocabularies
     return tensors | {"output_norm.weight": np.ones(width, np.float32), "output.weight": output}
