@@ -12,6 +12,8 @@
     sampler.py      draws a token, by the rule in draw.py and with dice.py; detokenizer.py: what of it may be shown
     grammar.py      which tokens a grammar lets follow; gbnf.py, json_schema.py: where it comes from
     reasoning.py    the marks between thinking and answering
+    speculation.py  has tokens drafted that a step then verifies, where that pays: drafter.py proposes them (a draft
+                    model, or ngram.py), draft_length.py measures and chooses (pure), vocabulary.py compares (pure)
 
 llama.cpp and numpy are imported when an engine starts, not with this package.
 """

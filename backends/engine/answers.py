@@ -8,13 +8,16 @@ from collections.abc import Sequence as Items
 from backends.engine.outbox import Outbox
 from backends.engine.pace import Pace
 from backends.engine.reasoning import Said
-from backends.engine.report import first_meta, last_meta
+from backends.engine.report import drafts_meta, first_meta, last_meta
 from backends.engine.residency import Residency
 from backends.engine.runner import Runner
 from backends.engine.running import Running
 from backends.engine.sequence import Sequence
 from backends.errors import BackendError
 from backends.events import Done, FinishReason, Reasoning, Token
+
+DRAFTS_INTERVAL_MS = 250
+"""Between two reports of how many drafted tokens were accepted."""
 
 
 class Answers:
@@ -26,6 +29,13 @@ class Answers:
         self._running = running
         self._outbox = outbox
         self._pace = pace
+
+    def tell_drafts(self, sequence: Sequence) -> None:
+        """How its drafts fare goes to the reader, a few times a second."""
+        now = sequence.now()
+        if sequence.first_token_ms is not None and now - sequence.drafts_told_ms >= DRAFTS_INTERVAL_MS:
+            sequence.drafts_told_ms = now
+            self._outbox.post(sequence, drafts_meta(sequence))
 
     def accept(self, sequence: Sequence, tokens: Iterable[int]) -> None:
         """`tokens` go on the answer of `sequence`, up to the one that ends it."""

@@ -59,6 +59,12 @@ class Draw(msgspec.Struct, frozen=True):
         return self.greedy and not ruled and self.top_logprobs is None
 
     @property
+    def unconditional(self) -> Draw:
+        """The same without what looks at the answer so far: how a draft model draws, which may be wrong."""
+        off = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "dry_multiplier": 0.0}
+        return msgspec.structs.replace(self, **off, grammar="", top_logprobs=None)
+
+    @property
     def has_penalties(self) -> bool:
         """True when the tokens of the answer so far matter to the next one, DRY aside."""
         off = self.repetition_penalty == 1 and self.presence_penalty == 0 and self.frequency_penalty == 0

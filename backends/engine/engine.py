@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from backends.engine.load import ModelInfo
     from backends.engine.loop import StepLoop
     from backends.engine.runner import Runner
+    from backends.engine.speculation import Speculation
     from backends.engine.template import ChatTemplate
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Engine:
         self._runner: Runner | None = None
         self._template: ChatTemplate | None = None
         self._steps: StepLoop | None = None
+        self._speculation: Speculation | None = None
         self._hints = 0
 
     # ---- what others may ask
@@ -192,27 +194,34 @@ class Engine:
             if end.code != Code.SHUTDOWN:
                 self._call(self._fail, end)
             self._steps.dismiss(end)
-            runner.close()
+            self._free(runner)
         finally:
             sys.setswitchinterval(switch_interval)
 
     def _load(self) -> Runner:
         from backends.engine.loop import StepLoop
         from backends.engine.runner import Runner
+        from backends.engine.speculation import speculation_for
         from backends.engine.template import CHATML, ChatTemplate
 
         runner = Runner(self.options, self._on_progress)
         try:
             self._template = ChatTemplate(runner.chat_template or CHATML, *runner.token_texts())
+            self._speculation = speculation_for(runner, self.options, self._on_progress)
         except BackendError:
             runner.close()
             raise
         self._runner = runner
-        self._steps = StepLoop(runner, self.options, lambda batch: self._call(_deliver, batch))
+        self._steps = StepLoop(runner, self.options, lambda batch: self._call(_deliver, batch), self._speculation)
         if self._closing.is_set():  # aclose may have looked before there was a loop to close
             self._steps.close()
         self._call(self._set_state, "ready")
         return runner
+
+    def _free(self, runner: Runner) -> None:
+        if self._speculation is not None:
+            self._speculation.close()
+        runner.close()
 
     def _on_progress(self, part: float) -> bool:
         permille = round(part * 1000)

@@ -43,7 +43,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
 class Loaded(NamedTuple):
     """llama.cpp's module and pointers. `metadata`: the GGUF's keys as text. `keep`: what must live as long as they.
 
-    `residency`: where prefixes are kept, decided; `slots`: how many sequences the context tells apart.
+    `residency`: where prefixes are kept, decided; `slots`: how many sequences the context tells apart; `outputs`: how
+    many rows of logits one step may have.
     """
 
     library: Any
@@ -53,6 +54,7 @@ class Loaded(NamedTuple):
     info: ModelInfo
     residency: Residency
     slots: int
+    outputs: int
     keep: Any
 
 
@@ -81,7 +83,8 @@ def load(options: EngineOptions, on_progress: Callable[[float], bool], abort_fla
         callback = abort_callback(c)
         residency = _residency(c, model, options)
         slots = min(MAX_SLOTS, options.max_streams + KEPT_SLOTS[residency])
-        context = _open_context(c, model, options, cells, slots, (callback, abort_flag))
+        outputs = max(slots, min(options.n_batch, options.max_streams * (1 + options.drafted)))
+        context = _open_context(c, model, options, cells, (slots, outputs), (callback, abort_flag))
     except BackendError:
         c.llama_model_free(model)
         raise
@@ -97,7 +100,7 @@ def load(options: EngineOptions, on_progress: Callable[[float], bool], abort_fla
         kv_cells=cells,
         kv_bytes_per_token=token_bytes,
     )
-    return Loaded(c, model, context, metadata, info, residency, slots, callback)
+    return Loaded(c, model, context, metadata, info, residency, slots, outputs, callback)
 
 
 def load_error(path: str, reason: str) -> BackendError:
@@ -179,11 +182,13 @@ def _flash_attention(c: Any, model: Any, options: EngineOptions, cells: int) -> 
     return options.flash_attention
 
 
-def _open_context(c: Any, model: Any, options: EngineOptions, cells: int, slots: int, abort: tuple[Any, int]) -> Any:
+def _open_context(
+    c: Any, model: Any, options: EngineOptions, cells: int, slots_outputs: tuple[int, int], abort: tuple[Any, int]
+) -> Any:
     params = c.llama_context_default_params()
     params.n_ctx = cells
     params.n_batch, params.n_ubatch = options.n_batch, min(options.n_ubatch, options.n_batch)
-    params.n_seq_max = params.n_outputs_max = slots  # it asserts that every sequence may have an output
+    params.n_seq_max, params.n_outputs_max = slots_outputs  # it asserts that every sequence may have an output
     params.swa_full = True
     threads = options.n_threads or threads_for(int(c.llama_model_size(model)), physical_cores())
     params.n_threads = params.n_threads_batch = threads

@@ -20,6 +20,7 @@ from backends.engine.runner import Runner
 from backends.engine.running import Running
 from backends.engine.scheduler import Active, plan_step, prefill_budget
 from backends.engine.sequence import Sequence
+from backends.engine.speculation import Speculation
 from backends.engine.step import Stepper
 from backends.errors import BackendError, Code
 
@@ -32,18 +33,26 @@ HINT_CHUNK = 64
 class StepLoop:
     """One engine's thread, `run`, and what the asyncio side may do: `submit`, `warm`, `cancel`, `close`."""
 
-    def __init__(self, runner: Runner, options: EngineOptions, publish: Publish) -> None:
+    def __init__(self, runner: Runner, options: EngineOptions, publish: Publish, speculation: Speculation) -> None:
         self._options = options
         self._live: dict[int, Sequence] = {}  # everybody who has not been told the end
         self._inbox = Inbox(runner.abort, self._live)
         self._outbox = Outbox(publish, self._live)
         self._memory = Residency(runner, options)
-        self._running = Running(runner, self._memory, self._outbox)
+        self._speculation = speculation
+        self._running = Running(runner, self._memory, self._outbox, speculation)
         self._pace = Pace()
         self._queue = Queue(options, self._memory, self._running, self._outbox, self._pace)
         answers = Answers(runner, self._memory, self._running, self._outbox, self._pace)
         self._stepper = Stepper(
-            runner, self._inbox, self._running, answers, self._outbox, self._memory.costs, self._pace
+            runner,
+            self._inbox,
+            self._running,
+            answers,
+            self._outbox,
+            self._memory.costs,
+            self._pace,
+            speculation,
         )
 
     # ---- the asyncio side
@@ -85,6 +94,7 @@ class StepLoop:
     def check(self) -> None:
         """Compare the account of cells with what llama.cpp holds. Raises AssertionError. On the loop's thread only."""
         self._running.check()
+        self._speculation.check()
 
     def dismiss(self, end: BackendError) -> None:
         """Tell everybody who is still here why the loop has ended; nobody comes any more."""
@@ -98,8 +108,9 @@ class StepLoop:
         idle = not self._running and not self._queue
         if idle or (self._outbox.is_urgent and self._memory.unsettled):
             self._outbox.publish()
-        while self._memory.settle(idle) and idle and not self._inbox.is_full:
-            pass
+        for settle in (self._memory.settle, self._speculation.settle):
+            while settle(idle) and idle and not self._inbox.is_full:
+                pass
         if not self._running and self._queue.hint is None:
             self._inbox.wait(self._queue.pause, for_announced=self._queue.waits_for_announced)
         mail = self._inbox.take()
@@ -128,10 +139,13 @@ class StepLoop:
         plan = plan_step(active, self._prefill_budget(active), self._options.n_batch)
         for part in plan:
             self._running.begin(self._running[part.key])
+        decoding = [self._running[chunk.key] for chunk in plan if chunk.tokens == 1 and chunk.last]
+        room = self._options.n_batch - sum(chunk.tokens for chunk in plan)
+        drafts = self._speculation.propose(decoding, room)
         if self._outbox.is_due:
             self._outbox.publish()
         if plan:
-            self._stepper.compute(plan)
+            self._stepper.compute(plan, drafts)
 
     def _prefill_budget(self, active: list[Active]) -> int:
         """Tokens of prompts for the next step."""

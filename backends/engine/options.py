@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 FlashAttention = Literal["auto", "on", "off"]
+Drafts = Literal["auto", "model", "ngram", "off"]
 Residency = Literal["auto", "device", "host", "none"]
 Batching = Literal["continuous", "dynamic", "static"]
 Objective = Literal["ttft", "throughput"]
@@ -59,6 +60,12 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
       the cache is quantized or so large that attention without it took too much memory.
     - `repack_weights`: order quantized weights as the CPU's kernels like them; "auto" does not where llama.cpp has AMX
       kernels, since some builds of them crash.
+    - `draft`: who drafts tokens for the model to verify, which changes no answer. "model": that of `draft_model`;
+      "ngram": what the prompt and the answer say themselves, where they repeat; "auto" is both, the model only where
+      there is one; "off". Drafts are only made where they are measured to save time.
+    - `draft_model`: path of a small GGUF with the model's vocabulary. It takes as many cells as the model in a KV cache
+      of its own.
+    - `draft_max`: tokens of a draft, at most.
     """
 
     model: str
@@ -81,7 +88,17 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     n_gpu_layers: Annotated[int, msgspec.Meta(ge=-1)] = -1
     flash_attention: FlashAttention = "auto"
     repack_weights: Literal["auto", "on", "off"] = "auto"
+    draft: Drafts = "auto"
+    draft_model: str = ""
+    draft_max: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+
+    @property
+    def drafted(self) -> int:
+        """Drafted tokens that a sequence may have in one step."""
+        return 0 if self.draft == "off" else self.draft_max
 
     def __post_init__(self) -> None:
         if self.n_batch < self.max_streams:
             raise ValueError(f"n_batch {self.n_batch} is smaller than max_streams {self.max_streams}")
+        if self.draft == "model" and not self.draft_model:
+            raise ValueError('draft is "model", but no draft_model is set')

@@ -38,6 +38,11 @@ def first_meta(it: Sequence, info: ModelInfo, kv_used: int) -> Meta:
     )
 
 
+def drafts_meta(it: Sequence) -> Meta:
+    """How many tokens were drafted for it so far, and how many of them it kept."""
+    return Meta(draft_tokens=it.draft_tokens, accepted_tokens=it.accepted_tokens)
+
+
 def last_meta(it: Sequence, now: float, kv_used: int, kv_cells: int) -> Meta:
     """What the answer took; `now` is its end, in milliseconds since the request's arrival."""
     assert it.first_token_ms is not None
@@ -46,6 +51,8 @@ def last_meta(it: Sequence, now: float, kv_used: int, kv_cells: int) -> Meta:
         prompt_tokens=it.prompt_tokens,
         completion_tokens=it.completion_tokens,
         reasoning_tokens=it.text.reasoning_tokens or None,
+        draft_tokens=it.draft_tokens or None,
+        accepted_tokens=it.accepted_tokens if it.draft_tokens else None,
         kv_used=kv_used,
         kv_cells=kv_cells,
         spans=(Span("total_generation", it.first_token_ms, now - it.first_token_ms),),

@@ -39,7 +39,7 @@ class Residency:
         self._kind = runner.residency
         self.cells = KvCells(runner.info.kv_cells)
         self.costs = Costs()
-        self.cache = PrefixCache(_host_limit(options))
+        self.cache = PrefixCache(host_limit(options))
         self._free = list(range(runner.slots))
         self._fresh: deque[Prefix] = deque()  # kept, and not yet copied out
         self._draft: Prefix | None = None
@@ -209,7 +209,7 @@ class Residency:
         assert len(free) + len(running) + len(kept) == self._runner.slots
 
 
-def _host_limit(options: EngineOptions) -> int:
+def host_limit(options: EngineOptions) -> int:
     """Bytes that copies may take."""
     if options.kv_host_mib:
         return options.kv_host_mib << 20

@@ -23,6 +23,7 @@ from backends.engine.load import load, load_error
 from backends.engine.options import EngineOptions, Residency
 from backends.engine.reasoning import MARKS
 from backends.engine.sampler import Candidates, Floats, Sampler
+from backends.engine.vocabulary import Vocabulary
 from backends.errors import BackendError, Code
 
 DECODED, NO_CELLS, ABORTED = 0, 1, 2
@@ -57,7 +58,8 @@ class Runner:
         self.library, self._model, self._context, self.metadata, self.info, *rest = loaded
         self.residency: Residency = rest[0]
         self.slots: int = rest[1]
-        self._keep = rest[2]
+        self._outputs: int = rest[2]
+        self._keep = rest[3]
         self._c = self.library
         self._memory = self._c.llama_get_memory(self._context)
         self.vocab: Any = self._c.llama_model_get_vocab(self._model)
@@ -105,7 +107,19 @@ class Runner:
         self._c.llama_set_warmup(self._context, False)
         return code
 
+    @property
+    def can_roll_back(self) -> bool:
+        """Whether `remove` can forget the end of a sequence. Recurrent and hybrid models can only forget it all."""
+        return not (self._c.llama_model_is_recurrent(self._model) or self._c.llama_model_is_hybrid(self._model))
+
     # ---- text and tokens
+
+    def vocabulary(self) -> Vocabulary:
+        """What has to agree with a draft model's."""
+        c, vocab = self._c, self.vocab
+        texts = [c.llama_vocab_get_text(vocab, token) for token in range(self.n_vocab)]
+        eos = int(c.llama_vocab_eos(vocab)) if c.llama_vocab_get_add_eos(vocab) else None
+        return Vocabulary(int(c.llama_vocab_type(vocab)), self.bos, eos, texts)
 
     @property
     def chat_template(self) -> str | None:
@@ -243,7 +257,7 @@ class Runner:
             # one call for all rows; numpy's view is made once, as the buffer hardly ever moves
             address = ctypes.addressof(self._c.llama_get_logits(self._context).contents)
             if self._logits is None or address != self._logits_address:
-                rows = (ctypes.c_float * self.n_vocab * self.slots).from_address(address)
+                rows = (ctypes.c_float * self.n_vocab * self._outputs).from_address(address)
                 self._logits, self._logits_address = np.ctypeslib.as_array(rows), address
             self._is_read = True
         assert self._logits is not None

@@ -11,6 +11,7 @@ from backends.engine.residency import MIN_RESTORED, MIN_SHARED, Residency
 from backends.engine.runner import Runner
 from backends.engine.scheduler import Active
 from backends.engine.sequence import Sequence
+from backends.engine.speculation import Speculation
 from backends.events import Status
 
 NOBODY = -1
@@ -19,10 +20,11 @@ NOBODY = -1
 class Running:
     """Sequences with a slot and promised cells, in order of admission. On the scheduler's thread only."""
 
-    def __init__(self, runner: Runner, memory: Residency, outbox: Outbox) -> None:
+    def __init__(self, runner: Runner, memory: Residency, outbox: Outbox, speculation: Speculation) -> None:
         self._runner = runner
         self._memory = memory
         self._outbox = outbox
+        self._speculation = speculation
         self._sequences: dict[int, Sequence] = {}
         self._changes = 0  # how often somebody came or left
         self._lent = (0, 0, 0)  # a waiting sequence, `_changes` then, and what running ones have of it
@@ -137,10 +139,10 @@ class Running:
                 it.computed = filled
 
     def roll_back(self, it: Sequence) -> None:
-        """Forget what is in the KV cache behind the computed tokens of `it`: a failed step left it there."""
+        """Forget what is in the KV cache behind the computed tokens of `it`: left by a failed step or a draft."""
         if not self._runner.remove(it.slot, it.computed):
             it.computed = it.cached = 0
-            self._memory.cells.fill(it.slot, 0)
+        self._memory.cells.fill(it.slot, it.computed)
 
     # ---- leaving
 
@@ -149,6 +151,10 @@ class Running:
         del self._sequences[sequence.key]
         self._changes += 1
         sequence.close()
+        self._speculation.release(sequence)
+        if sequence.computed > len(sequence.tokens):  # it ended in the midst of an accepted draft
+            sequence.computed = len(sequence.tokens)
+            self.roll_back(sequence)
         self._memory.keep(
             sequence.slot, sequence.tokens[: sequence.computed], sequence.partition, draft=sequence.is_hint
         )

@@ -62,7 +62,6 @@ class Sequence:
     `tokens` is the prompt and what was sampled so far; the first `computed` of them are in the KV cache. While more
     than one is pending the sequence prefills; with one pending it decodes. `slot` is llama.cpp's sequence id, -1 while
     it waits. `cached` counts prompt tokens that were in the cache before; they are shared within a `partition` only.
-    `extra_cells` are promised besides those of prompt and answer: for tokens that are drafted and may be thrown away.
     `due` is its place in line, where it stays for `patience` seconds at most. Times are milliseconds since `arrival`.
     """
 
@@ -92,7 +91,6 @@ class Sequence:
         self.slot = -1
         self.computed = 0
         self.cached = 0
-        self.extra_cells = 0
         self._sampler: Sampler | None = None
         self.queued_ms = self.now()
         self.position = 0  # in the queue, as last told to the client
@@ -100,6 +98,9 @@ class Sequence:
         self.prefilled_ms: float | None = None
         self.first_token_ms: float | None = None
         self.unsent = 0  # tokens whose text is held back
+        self.draft_tokens = 0  # proposed by a draft so far
+        self.accepted_tokens = 0  # of them
+        self.drafts_told_ms = 0.0  # when the client last heard of them
 
     @property
     def sampler(self) -> Sampler:
@@ -138,8 +139,13 @@ class Sequence:
 
     @property
     def cells(self) -> int:
-        """KV cells that it may need: prompt, answer and drafts."""
-        return self.prompt_tokens + self.limit + self.extra_cells
+        """KV cells that it may need: prompt and answer. A draft never reaches beyond the answer's limit."""
+        return self.prompt_tokens + self.limit
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return 0.0 if self.started_ms is None else (self.now() - self.started_ms) / 1000
 
     def now(self) -> float:
         """Milliseconds since the request arrived."""

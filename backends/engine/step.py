@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from collections.abc import Sequence as Items
+from types import MappingProxyType
+from typing import TypeAlias
 
 from backends.engine.answers import Answers
 from backends.engine.inbox import Inbox
@@ -16,8 +19,14 @@ from backends.engine.runner import ABORTED, DECODED, Job, Runner
 from backends.engine.running import Running
 from backends.engine.scheduler import Chunk
 from backends.engine.sequence import Sequence
+from backends.engine.speculation import Speculation
 from backends.errors import BackendError, Code
 from backends.events import Status
+
+Drafts: TypeAlias = Mapping[int, list[int]]
+"""Drafted tokens by the key of their sequence."""
+
+_NO_DRAFTS: Drafts = MappingProxyType({})
 
 
 class Stepper:
@@ -32,6 +41,7 @@ class Stepper:
         outbox: Outbox,
         costs: Costs,
         pace: Pace,
+        speculation: Speculation,
     ) -> None:
         self._runner = runner
         self._inbox = inbox
@@ -40,56 +50,80 @@ class Stepper:
         self._outbox = outbox
         self._costs = costs
         self._pace = pace
+        self._speculation = speculation
 
-    def compute(self, plan: Items[Chunk]) -> None:
-        """Compute `plan` and sample. What llama.cpp refuses is tried one by one: one request's failure is its own."""
+    def compute(self, plan: Items[Chunk], drafts: Drafts = _NO_DRAFTS) -> None:
+        """Compute `plan`, with `drafts` behind the last tokens of those that decode, and sample.
+
+        What llama.cpp refuses is tried one by one, without drafts: one request's failure is its own.
+        """
         sequences = [self._running[chunk.key] for chunk in plan]
-        jobs = [_job(it, chunk) for it, chunk in zip(sequences, plan, strict=True)]
+        jobs = [_job(it, chunk, drafts.get(it.key, [])) for it, chunk in zip(sequences, plan, strict=True)]
         if not self._inbox.begin_step(frozenset(chunk.key for chunk in plan if chunk.tokens > 1)):
             return
         begun = time.perf_counter()
         code = self._runner.decode(jobs)
         self._inbox.end_step()
         if code == DECODED:
-            self._advance(jobs, sequences)
+            tokens = self._advance(jobs, sequences)
+            seconds = time.perf_counter() - begun
             decoding = sum(chunk.tokens == 1 for chunk in plan)
             prompt_tokens = sum(chunk.tokens for chunk in plan if chunk.tokens > 1)
-            self._pace.stepped(decoding, prompt_tokens, time.perf_counter() - begun)
+            self._pace.stepped(decoding, prompt_tokens, seconds)
+            rows = sum(job.outputs for job in jobs)
+            if rows == sum(len(job.tokens) for job in jobs):
+                self._speculation.stepped(len(jobs), rows, tokens, seconds)
             return
         for it in sequences:
             self._running.roll_back(it)
         if code == ABORTED:
             return
-        if len(sequences) == 1:
+        if len(sequences) == 1 and not drafts:
             self._fail(sequences[0], code)
             return
         for it, chunk in zip(sequences, plan, strict=True):
             tokens = min(chunk.tokens, it.pending)
             self.compute([Chunk(it.key, tokens, tokens == it.pending)])
 
-    def _advance(self, jobs: Items[Job], sequences: Items[Sequence]) -> None:
-        """Enter what was computed, and draw tokens for everyone whose last known token was among it."""
-        row = 0
+    def _advance(self, jobs: Items[Job], sequences: Items[Sequence]) -> int:
+        """Enter what was computed, and draw for everyone whose last known token was among it. Returns tokens drawn."""
+        row = drawn = 0
         for job, it in zip(jobs, sequences, strict=True):
-            self._running.advance(it, len(job.tokens))
+            known = len(job.tokens) - max(0, job.outputs - 1)
+            self._running.advance(it, known)
             if it.prefilled_ms is None:
                 self._outbox.post(it, prefilling(it))
             if job.outputs:
                 self._begin_answer(it)
-                self._draw(it, row)
+                drawn += self._draw(it, job.tokens[known:], row)
                 row += job.outputs
             elif it.is_hint and it.pending == 0:
                 self._running.release(it)
         self._running.pass_on()
+        return drawn
 
-    def _draw(self, it: Sequence, row: int) -> None:
-        """The next token of `it`, or its end if it turns out that its rules cannot be kept."""
+    def _draw(self, it: Sequence, draft: Items[int], row: int) -> int:
+        """What `it` says, from the outputs from `row` on: as much of `draft` as it says too, and one token. Or its end,
+        if it turns out that its rules cannot be kept. Returns the number of tokens."""
+        tokens: list[int] = []
+        accepted, trouble = 0, None
         try:
-            token = it.sampler.sample(row)
+            for proposed in (*draft, None):
+                tokens.append(it.sampler.sample(row + accepted))
+                if tokens[-1] != proposed:
+                    break
+                accepted += 1
         except BackendError as error:
-            self._answers.fail(it, error)
-        else:
-            self._answers.accept(it, [token])
+            trouble = error
+        if draft:
+            self._running.advance(it, accepted)
+            self._running.roll_back(it)
+            self._speculation.verified(it, len(draft), accepted)
+            self._answers.tell_drafts(it)
+        self._answers.accept(it, tokens)
+        if trouble is not None and it in self._running:
+            self._answers.fail(it, trouble)
+        return len(tokens)
 
     def _begin_answer(self, it: Sequence) -> None:
         """The prompt of `it` is computed, if it was not before. What that cost is remembered."""
@@ -106,6 +140,8 @@ class Stepper:
         self._answers.fail(it, BackendError(Code.INTERNAL, message))
 
 
-def _job(it: Sequence, chunk: Chunk) -> Job:
-    """What llama.cpp has to compute for `chunk`: an output after all that is known, unless nobody waits for it."""
-    return Job(it.slot, it.computed, it.next_tokens(chunk.tokens), int(chunk.last and not it.is_hint))
+def _job(it: Sequence, chunk: Chunk, draft: list[int]) -> Job:
+    """What llama.cpp has to compute for `chunk`: an output after all that is known, unless nobody waits for it, and
+    after each token of `draft`."""
+    outputs = 1 + len(draft) if chunk.last and not it.is_hint else 0
+    return Job(it.slot, it.computed, it.next_tokens(chunk.tokens) + draft, outputs)

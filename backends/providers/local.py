@@ -73,6 +73,10 @@ def spec_of(options: LocalOptions, site: Site) -> Spec:
     model = demo.MODEL if is_demo else site.path(options.model)
     documents = demo.DOCUMENTS if options.documents == SAMPLE else site.path(options.documents)
     settings = {field.name: getattr(options, field.name) for field in _SETTINGS}
+    if settings["draft_model"]:
+        settings["draft_model"] = str(site.path(settings["draft_model"]).absolute())
+    elif is_demo:
+        settings["draft_model"] = str(demo.DRAFT)
     engine = EngineOptions(model=str(model.absolute()), **settings)
     budget = options.token_budget or _token_budget(engine.n_ctx, is_demo)
     return Spec(engine, str(documents.absolute()) if options.documents else "", options.top_k, budget)

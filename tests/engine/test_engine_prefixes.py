@@ -105,7 +105,8 @@ async def settled(engine: Engine) -> Residency:
 
 @pytest.mark.parametrize("residency", RESIDENCIES)
 async def test_turns_that_go_on_compute_only_what_is_new(start: StartEngine, work: Work, residency: str) -> None:
-    engine, plain = await start(kv_residency=residency), await start(kv_residency="none")
+    engine = await start(kv_residency=residency, draft="off")
+    plain = await start(kv_residency="none")
     turns, answers = ["pause"], []
     for _ in range(4):
         without = await answer_to(plain, chat(*turns))
@@ -258,7 +259,7 @@ async def test_who_asks_the_same_meanwhile_waits_and_shares(start: StartEngine, 
     plain = await start(model=str(slow), kv_residency="none")
     requests = [chat(content, system=SYSTEM * 2) for content in ("pause", "refund", "invoice", "the plan")]
     alone = [(await answer_to(plain, request)).text for request in requests]
-    engine = await start(model=str(slow), prefill_chunk=64)
+    engine = await start(model=str(slow), prefill_chunk=64, draft="off")
     shared = engine.count_tokens(SYSTEM * 2)
     work.take()
     answers = await asyncio.gather(*(answer_to(engine, request) for request in requests))

@@ -8,7 +8,9 @@ tokens, ChatML template; F32 weights, so that greedy token ids are the same howe
 in f32 and flash attention off). Deterministic in `seed`. The rows of the output matrix that belong to control tokens
 and to bytes outside printable ASCII are zero, so answers are plain ASCII and never end on their own: only a limit, a
 stop string or a cancel ends them, unless `end_gain` lets the end-of-turn token win now and then. `sentencepiece` takes
-a Llama-2-like vocabulary instead, which begins prompts with a BOS token and puts a space before texts.
+a Llama-2-like vocabulary instead, which begins prompts with a BOS token and puts a space before texts. `silent` adds
+layers that change nothing, or as little as `noise` says: of two models that differ only in these the one without them
+drafts for the other.
 
 The format is GGUF version 3, as in ggml's ``docs/gguf.md``.
 """
@@ -81,6 +83,8 @@ def write_model(
     context: int = 512,
     seed: int = 7,
     end_gain: float = 0.0,
+    silent: int = 0,
+    noise: float = 0.0,
     name: str = "tiny-random",
     template: str | None = CHATML,
     controls: Sequence[str] = (),
@@ -100,7 +104,7 @@ def write_model(
         "general.name": ("str", name),
         "llama.context_length": ("u32", context),
         "llama.embedding_length": ("u32", width),
-        "llama.block_count": ("u32", layers),
+        "llama.block_count": ("u32", layers + silent),
         "llama.feed_forward_length": ("u32", 2 * width),
         "llama.attention.head_count": ("u32", heads),
         "llama.attention.head_count_kv": ("u32", kv_heads),
@@ -113,6 +117,9 @@ def write_model(
         fields["tokenizer.chat_template"] = ("str", template)
     fields |= metadata or {}
     tensors = _tensors(tokens, layers, width, heads, kv_heads, np.random.default_rng(seed), end_gain)
+    rng = np.random.default_rng(seed + 1)
+    for layer in range(layers, layers + silent):
+        tensors |= _layer(layer, width, width // heads * kv_heads, rng, noise)
     path.write_bytes(_encode(fields, tensors))
     return path
 
@@ -151,31 +158,36 @@ def _tensors(
 ) -> dict[str, np.ndarray]:
     """Name -> F32 array, row-major (out, in); logits come out with a standard deviation of about 6."""
 
-    def matrix(rows: int, columns: int, gain: float = 1.0) -> np.ndarray:
-        return (gain * rng.standard_normal((rows, columns)) / np.sqrt(columns)).astype(np.float32)
-
-    kv_width = width // heads * kv_heads
     tensors = {"token_embd.weight": rng.standard_normal((len(tokens), width)).astype(np.float32)}
     for layer in range(layers):
-        block = f"blk.{layer}."
-        tensors |= {
-            block + "attn_norm.weight": np.ones(width, np.float32),
-            block + "attn_q.weight": matrix(width, width, 2.0),
-            block + "attn_k.weight": matrix(kv_width, width, 2.0),
-            block + "attn_v.weight": matrix(kv_width, width, 1.5),
-            block + "attn_output.weight": matrix(width, width, 1.5),
-            block + "ffn_norm.weight": np.ones(width, np.float32),
-            block + "ffn_gate.weight": matrix(2 * width, width),
-            block + "ffn_up.weight": matrix(2 * width, width),
-            block + "ffn_down.weight": matrix(width, 2 * width),
-        }
-    output = matrix(len(tokens), width, 6.0)
+        tensors |= _layer(layer, width, width // heads * kv_heads, rng, 1.0)
+    output = _matrix(rng, len(tokens), width, 6.0)
     printable = {chr(code) for code in range(33, 127)} | {"Ġ", SPACE}
     for index, token in enumerate(tokens):
         if index < len(SPECIALS) or token.startswith(("<0x", "<|", "[")) or not set(token) <= printable:
             output[index] = 0.0
-    output[2] = end_gain * matrix(1, width, 6.0)[0]  # the end of a turn, in both vocabularies
+    output[2] = end_gain * _matrix(rng, 1, width, 6.0)[0]  # the end of a turn, in both vocabularies
     return tensors | {"output_norm.weight": np.ones(width, np.float32), "output.weight": output}
+
+
+def _layer(layer: int, width: int, kv_width: int, rng: np.random.Generator, loudness: float) -> dict[str, np.ndarray]:
+    """One block; `loudness`: how much it adds to the residual stream."""
+    block = f"blk.{layer}."
+    return {
+        block + "attn_norm.weight": np.ones(width, np.float32),
+        block + "attn_q.weight": _matrix(rng, width, width, 2.0),
+        block + "attn_k.weight": _matrix(rng, kv_width, width, 2.0),
+        block + "attn_v.weight": _matrix(rng, kv_width, width, 1.5),
+        block + "attn_output.weight": _matrix(rng, width, width, 1.5 * loudness),
+        block + "ffn_norm.weight": np.ones(width, np.float32),
+        block + "ffn_gate.weight": _matrix(rng, 2 * width, width),
+        block + "ffn_up.weight": _matrix(rng, 2 * width, width),
+        block + "ffn_down.weight": _matrix(rng, width, 2 * width, loudness),
+    }
+
+
+def _matrix(rng: np.random.Generator, rows: int, columns: int, gain: float = 1.0) -> np.ndarray:
+    return (gain * rng.standard_normal((rows, columns)) / np.sqrt(columns)).astype(np.float32)
 
 
 def _encode(fields: dict[str, tuple[str, Any]], tensors: dict[str, np.ndarray]) -> bytes:

@@ -63,7 +63,7 @@ def test_a_missing_model_has_no_key(tmp_path: Path) -> None:
 def test_the_built_in_backend_is_the_demo_model_with_the_sample_documents() -> None:
     backend = providers.open_backend(config.parse(""))
     assert isinstance(backend, Local)
-    assert backend.spec.engine == EngineOptions(model=str(demo.MODEL))
+    assert backend.spec.engine == EngineOptions(model=str(demo.MODEL), draft_model=str(demo.DRAFT))
     assert backend.spec.documents == str(demo.DOCUMENTS)
 
 

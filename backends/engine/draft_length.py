@@ -1,0 +1,198 @@
+"""How many tokens to draft, decided from measurements: pure functions and plain accounts.
+
+A step that verifies `k` drafted tokens of a sequence gives `1 + a + ... + a^k` tokens, where `a` is how often a drafted
+token is accepted (Leviathan, Kalman, Matias: "Fast Inference from Transformers via Speculative Decoding", 2023). It
+costs a batch of more rows and the drafting. Both sides are measured while the engine runs, so that drafts become longer
+where they pay, and none are made where they do not: with few accepted, with many streams, with a target so small that
+a draft costs as much.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Hashable
+from collections.abc import Sequence as Items
+from typing import NamedTuple
+
+MIN_GAIN = 1.03
+"""Drafting has to promise this much more speed than plain decoding."""
+
+_QUICKER, _SLOWER = 0.4, 0.1
+"""Weight of a measurement below or above the estimate: what a step takes when nothing disturbs it is what repeats."""
+
+_DOUBT = 3.0
+"""A measurement counts as so many times the estimate at most."""
+
+_FORGOTTEN = 256
+"""Steps after which a number of rows that did not come up any more is as good as unknown, and worth a try again."""
+
+
+class Costs:
+    """Seconds that a step takes by its number of rows, from what steps took so far."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, float] = {}
+        self._rows: list[int] = []  # sorted
+        self._measured: dict[int, int] = {}  # when, in steps
+        self._steps = 0
+
+    def __contains__(self, rows: int) -> bool:
+        """Whether a step of `rows` was measured."""
+        return rows in self._seconds
+
+    def measured(self, rows: int, seconds: float) -> None:
+        """A step of `rows` took `seconds`. Conversations grow and machines get busy: the others drift by half of it."""
+        self._steps += 1
+        self._measured[rows] = self._steps
+        if self._steps % _FORGOTTEN == 0:
+            self._forget()
+        old = self._seconds.get(rows)
+        if old is None:
+            self._seconds[rows] = seconds
+            self._rows.insert(bisect_left(self._rows, rows), rows)
+            return
+        weight = _QUICKER if seconds < old else _SLOWER
+        new = old + weight * (min(seconds, _DOUBT * old) - old)
+        drift = (new / old) ** 0.5
+        for other in self._rows:
+            self._seconds[other] *= drift
+        self._seconds[rows] = new
+
+    def _forget(self) -> None:
+        self._rows = [rows for rows in self._rows if self._steps - self._measured[rows] < _FORGOTTEN]
+        self._seconds = {rows: self._seconds[rows] for rows in self._rows}
+
+    def of(self, rows: int) -> float:
+        """The estimate for `rows`: between measured ones on the line, beyond them hopeful. 0 when nothing is known.
+
+        Fewer rows never cost more: a slower measurement of them was an accident.
+        """
+        if not self._rows:
+            return 0.0
+        at = bisect_left(self._rows, rows)
+        bound = min((self._seconds[more] for more in self._rows[at:]), default=math.inf)
+        return min(bound, self._between(rows, at))
+
+    def _between(self, rows: int, at: int) -> float:
+        known = self._seconds.get(rows)
+        if known is not None:
+            return known
+        if at == 0:
+            first = self._rows[0]
+            return self._seconds[first] * (0.5 + 0.5 * rows / first)
+        low = self._rows[at - 1]
+        if at == len(self._rows):
+            return self._seconds[low] * (1 + 0.1 * (rows - low) / low)
+        high = self._rows[at]
+        part = (rows - low) / (high - low)
+        return self._seconds[low] + part * (self._seconds[high] - self._seconds[low])
+
+
+class Acceptance:
+    """How often drafted tokens are accepted: by kind of draft, for all sequences and for each, the last ones above all.
+
+    A token behind a rejected one was not tried.
+    """
+
+    FORGETS, FORGETS_ALL = 0.85, 0.98
+    GUESS, WEIGHT = 0.6, 4.0
+
+    def __init__(self) -> None:
+        self._all: dict[str, tuple[float, float]] = {}
+        self._each: dict[Hashable, dict[str, tuple[float, float]]] = {}
+
+    def add(self, key: Hashable, kind: str, accepted: int, drafted: int) -> None:
+        """Of `drafted` tokens for the sequence `key` the first `accepted` were."""
+        tried = accepted + (accepted < drafted)
+        for table, keep in ((self._all, self.FORGETS_ALL), (self._each.setdefault(key, {}), self.FORGETS)):
+            hits, trials = table.get(kind, (0.0, 0.0))
+            table[kind] = hits * keep + accepted, trials * keep + tried
+
+    def rate(self, key: Hashable, kind: str) -> float:
+        """The probability that a drafted token is accepted, of this sequence if enough is known of it."""
+        hits, trials = self._all.get(kind, (0.0, 0.0))
+        common = (hits + self.GUESS * self.WEIGHT) / (trials + self.WEIGHT)
+        hits, trials = self._each.get(key, {}).get(kind, (0.0, 0.0))
+        return (hits + common * self.WEIGHT) / (trials + self.WEIGHT)
+
+    def trials(self, kind: str) -> float:
+        """How many drafted tokens the common estimate rests on."""
+        return self._all.get(kind, (0.0, 0.0))[1]
+
+    def forget(self, key: Hashable) -> None:
+        """The sequence has ended."""
+        self._each.pop(key, None)
+
+
+class Credit:
+    """What drafting may still lose, in seconds: so that it never costs more than a few percent, whatever is estimated.
+
+    It begins with, and never exceeds, the time of `TOKENS` tokens; decoding adds a small part of its time, drafting
+    that pays what it gained. At worst 500 tokens lose TOKENS / 500 + EARNED of their speed, and the last step tried.
+    """
+
+    TOKENS, EARNED = 8, 0.015
+
+    def __init__(self) -> None:
+        self._seconds: float | None = None
+
+    def decoded(self, seconds: float, streams: int) -> None:
+        """A plain step of `streams` took `seconds`."""
+        limit = self.TOKENS * seconds / streams
+        self._seconds = limit if self._seconds is None else min(limit, self._seconds + self.EARNED * seconds)
+
+    def settle(self, plain: float, spent: float, token: float) -> None:
+        """What would have taken `plain` seconds took `spent`; without drafts a token takes `token` seconds."""
+        self._seconds = min(self.TOKENS * token, (self._seconds or 0.0) + plain - spent)
+
+    def allows(self, seconds: float = 0.0) -> bool:
+        """Whether a loss of `seconds` can be borne."""
+        return self._seconds is not None and self._seconds > seconds
+
+
+class Want(NamedTuple):
+    """A sequence that could have up to `most` drafted tokens, each accepted at `rate`; `free`: they cost nothing."""
+
+    key: int
+    rate: float
+    most: int
+    free: bool
+
+
+class Lengths(NamedTuple):
+    """Tokens to draft by key (none missing means 0), and the speed that this promises against plain decoding."""
+
+    by_key: dict[int, int]
+    gain: float
+
+
+def choose(wants: Items[Want], streams: int, step: Callable[[int], float], draft: Callable[[int], float]) -> Lengths:
+    """The lengths that promise most tokens a second.
+
+    `streams` sequences decode in this step, those that want no drafts included. `step`: seconds of a step of so many
+    rows; `draft`: seconds to draft one more token for each of so many sequences. Rows are added by their probability to
+    be kept, and the best batch on that way is taken: a step's cost may jump between two numbers of rows.
+    """
+    plain = step(streams)
+    best, lengths = Lengths({}, 1.0), dict.fromkeys((want.key for want in wants), 0)
+    heap = [(-want.rate, index) for index, want in enumerate(wants) if want.most > 0]
+    heapq.heapify(heap)
+    tokens, added, depths = float(streams), 0, [0] * (1 + max((want.most for want in wants), default=0))
+    drafting = 0.0
+    while heap:
+        chance, index = heapq.heappop(heap)
+        want = wants[index]
+        depth = lengths[want.key]
+        if not want.free:
+            drafting += draft(depths[depth] + 1) - (draft(depths[depth]) if depths[depth] else 0.0)
+            depths[depth] += 1
+        lengths[want.key] = depth + 1
+        tokens, added = tokens - chance, added + 1
+        gain = tokens / streams * plain / (step(streams + added) + drafting)
+        if gain > best.gain:
+            best = Lengths({key: length for key, length in lengths.items() if length}, gain)
+        if depth + 1 < want.most:
+            heapq.heappush(heap, (chance * want.rate, index))
+    return best if best.gain >= MIN_GAIN else Lengths({}, 1.0)

@@ -1,0 +1,243 @@
+"""Who proposes tokens for the target to verify: a small model of the same vocabulary, or the text itself.
+
+A draft model has a context and a KV cache of its own, kept like the target's (residency.py): its cells follow each
+sequence by what it has said, prefixes are found again, and what was drafted in vain is removed before the next draft.
+All sequences are drafted for together: one decode of the draft model for each drafted position.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence as Items
+from typing import NamedTuple, Protocol
+
+from backends.engine.draft_length import Costs
+from backends.engine.ngram import LONG, Match, NgramIndex, follow
+from backends.engine.options import EngineOptions
+from backends.engine.prefix_cache import common_prefix, pack
+from backends.engine.residency import MIN_SHARED, Residency
+from backends.engine.runner import DECODED, Job, Runner
+from backends.engine.sampler import Sampler
+from backends.engine.sequence import Sequence
+
+CATCH_UP_SECONDS = 0.02
+"""How long a draft model may read in one step what it has not read of a sequence: meanwhile the others wait."""
+
+MAX_BEHIND = 16
+"""Tokens that it reads by the way when it drafts; of more it has to be told to `read`."""
+
+_FIRST_CHUNK = 32
+"""Tokens that it reads at first, while it is not known how long that takes."""
+
+
+class Offer(NamedTuple):
+    """What a drafter has for a sequence: a `kind` of draft whose acceptance is counted apart, that costs nothing if
+    `free`; `behind`: tokens that it has to read before it can draft."""
+
+    kind: str
+    free: bool
+    behind: int = 0
+
+
+class Drafter(Protocol):
+    """Proposes what a sequence says next. On the scheduler's thread only."""
+
+    def offer(self, it: Sequence) -> Offer | None:
+        """What it has for `it` now; None for nothing."""
+        ...
+
+    def propose(self, wanted: Items[tuple[Sequence, int]]) -> dict[int, list[int]]:
+        """For each sequence, by its key, at most so many tokens; less or nothing where it has no more."""
+        ...
+
+    def release(self, it: Sequence) -> None:
+        """`it` has ended, with the tokens that it has now. Harmless for one that it never saw."""
+        ...
+
+
+class NgramDrafter:
+    """Proposes what followed when the last tokens were there before, in the prompt or the answer."""
+
+    def __init__(self) -> None:
+        self._indexes: dict[int, NgramIndex] = {}
+
+    def offer(self, it: Sequence) -> Offer | None:
+        """See `Drafter.offer`: "copy" behind a long run that agrees, "echo" behind a short one."""
+        match = self._find(it)
+        return match and Offer("copy" if match.length == LONG else "echo", True)
+
+    def propose(self, wanted: Items[tuple[Sequence, int]]) -> dict[int, list[int]]:
+        """See `Drafter.propose`."""
+        found = ((it, count, self._find(it)) for it, count in wanted)
+        return {it.key: follow(it.tokens, match.position, count) for it, count, match in found if match}
+
+    def release(self, it: Sequence) -> None:
+        """See `Drafter.release`."""
+        self._indexes.pop(it.key, None)
+
+    def _find(self, it: Sequence) -> Match | None:
+        index = self._indexes.get(it.key)
+        if index is None:
+            index = self._indexes[it.key] = NgramIndex()
+        index.read(it.tokens)
+        return index.find()
+
+
+class _Branch:
+    """What the draft model has of `it`: cells of its first `computed` tokens, and behind them of what it `drafted`."""
+
+    def __init__(self, it: Sequence, slot: int, computed: int, sampler: Sampler) -> None:
+        self.it = it
+        self.slot = slot
+        self.computed = computed
+        self.drafted: list[int] = []
+        self.sampler = sampler
+
+    @property
+    def behind(self) -> int:
+        """Tokens of `it` that are not computed."""
+        return len(self.it.tokens) - self.computed
+
+
+class ModelDrafter:
+    """Proposes what a small model would say, drawn by the rule of the target's own tokens and with the same dice."""
+
+    def __init__(self, runner: Runner, options: EngineOptions, n_vocab: int) -> None:
+        """`runner` and `options`: the draft model's. `n_vocab`: of the target, whose vocabulary may be the smaller."""
+        self._runner = runner
+        self._n_vocab = n_vocab
+        self._n_batch = options.n_batch
+        self._branches: dict[int, _Branch] = {}
+        self._lost: set[int] = set()  # keys of sequences that it cannot follow
+        self.memory = Residency(runner, options)
+        self.costs = Costs()  # of one drafted position, by the number of sequences
+        self.token_seconds = 0.0  # to read a token; 0 before it is measured
+
+    def offer(self, it: Sequence) -> Offer | None:
+        """See `Drafter.offer`. A new sequence begins here with what is left of others that began like it."""
+        branch = self._branches.get(it.key)
+        if branch is None:
+            if it.key in self._lost:
+                return None
+            branch = self._begin(it)
+        self._follow(branch)
+        return Offer("model", False, branch.behind)
+
+    def read(self, it: Sequence) -> None:
+        """Read on in what `it` has that the draft model has not read, as long as a step may wait."""
+        branch = self._branches[it.key]
+        begun = time.perf_counter()
+        chunk = int(CATCH_UP_SECONDS / self.token_seconds) if self.token_seconds else _FIRST_CHUNK
+        chunk = max(1, min(chunk, self._n_batch, branch.behind - 1))
+        if self._decode([branch], [it.tokens[branch.computed : branch.computed + chunk]], 0):
+            branch.computed += chunk
+            self._account(branch)
+            self.token_seconds = (time.perf_counter() - begun) / chunk
+
+    def propose(self, wanted: Items[tuple[Sequence, int]]) -> dict[int, list[int]]:
+        """See `Drafter.propose`. Nothing for a sequence that is far `behind`, or more of them than a batch takes."""
+        drafts: dict[int, list[int]] = {}
+        going: list[tuple[_Branch, int]] = []
+        room = self._n_batch
+        for it, count in wanted:
+            branch = self._branches.get(it.key)
+            if branch is not None and branch.behind <= min(room, MAX_BEHIND):
+                room -= branch.behind
+                going.append((branch, count))
+                drafts[it.key] = []
+        depth = 0
+        while going:
+            begun = time.perf_counter()
+            branches = [branch for branch, _ in going]
+            tokens = [drafts[it.it.key][-1:] if depth else it.it.tokens[it.computed :] for it in branches]
+            if not self._decode(branches, tokens, 1):
+                break
+            next_ones = []
+            for row, (branch, count) in enumerate(going):
+                if depth:
+                    branch.drafted += tokens[row]
+                else:
+                    branch.computed += len(tokens[row])
+                self._account(branch)
+                token = branch.sampler.foresee(row, branch.it.sampler.drawn + depth)
+                if token < self._n_vocab:
+                    drafts[branch.it.key].append(token)
+                    if depth + 1 < count:
+                        next_ones.append((branch, count))
+            self.costs.measured(len(going), time.perf_counter() - begun)
+            going, depth = next_ones, depth + 1
+        return drafts
+
+    def release(self, it: Sequence) -> None:
+        """See `Drafter.release`. What was read of it is kept for others."""
+        self._lost.discard(it.key)
+        branch = self._branches.pop(it.key, None)
+        if branch is None:
+            return
+        self._follow(branch)
+        branch.sampler.close()
+        self.memory.keep(branch.slot, it.tokens[: branch.computed], it.partition)
+
+    def close(self) -> None:
+        """Free the model. Nothing else may be called afterwards."""
+        for branch in self._branches.values():
+            branch.sampler.close()
+        self._branches.clear()
+        self._runner.close()
+
+    def check(self) -> None:
+        """Compare the account of cells with what llama.cpp holds. Raises AssertionError."""
+        self.memory.check({it.slot: it.computed + len(it.drafted) for it in self._branches.values()})
+
+    def _begin(self, it: Sequence) -> _Branch:
+        packed = pack(it.tokens[:-1])
+        giver, tokens = -1, 0
+        for other in self._branches.values():
+            if other.it.partition == it.partition and self.memory.keeps:
+                common = common_prefix(packed, pack(other.it.tokens[: other.computed]))
+                giver, tokens = (other.slot, common) if common > tokens else (giver, tokens)
+        prefix, kept = self.memory.find(packed, it.partition)
+        if prefix is not None and prefix.slot >= 0 and kept > tokens:
+            giver, tokens = prefix.slot, kept
+        slot, shared = self.memory.take_slot(), 0
+        if tokens >= max(MIN_SHARED, kept):
+            shared = self.memory.share(giver, slot, tokens, it.cells)
+        else:
+            self.memory.promise(slot, it.cells)
+            if prefix is not None:
+                shared = self.memory.restore(prefix, slot, kept)
+        branch = self._branches[it.key] = _Branch(it, slot, shared, self._runner.make_sampler(it.draw.unconditional))
+        self._account(branch)
+        return branch
+
+    def _follow(self, branch: _Branch) -> None:
+        """Keep what was drafted and has been said, forget the rest."""
+        if not branch.drafted:
+            return
+        said = branch.it.tokens[branch.computed :]
+        agreed = 0
+        while agreed < min(len(said), len(branch.drafted)) and said[agreed] == branch.drafted[agreed]:
+            agreed += 1
+        branch.computed += agreed
+        if agreed < len(branch.drafted):
+            self._runner.remove(branch.slot, branch.computed)
+        branch.drafted = []
+        self._account(branch)
+
+    def _account(self, branch: _Branch) -> None:
+        self.memory.cells.fill(branch.slot, branch.computed + len(branch.drafted))
+
+    def _decode(self, branches: Items[_Branch], tokens: Items[list[int]], outputs: int) -> bool:
+        """Compute `tokens` behind what each of `branches` has. False: llama.cpp cannot; they are given up."""
+        jobs = [
+            Job(branch.slot, branch.computed + len(branch.drafted), new, outputs)
+            for branch, new in zip(branches, tokens, strict=True)
+        ]
+        if self._runner.decode(jobs) == DECODED:
+            return True
+        for branch in branches:  # a token that only the target knows, or a defect: the target goes on alone
+            del self._branches[branch.it.key]
+            self._lost.add(branch.it.key)
+            branch.sampler.close()
+            self.memory.free(branch.slot)
+        return False
