@@ -46,7 +46,7 @@ def test_lines_above_the_last_two_stay(name: str) -> None:
 
 @pytest.mark.parametrize("name", CALM)
 def test_nothing_is_taken_back_often(name: str) -> None:
-    """Letters that are drawn stay where they are: at most three times in a text is what stands in a line not the same."""
+    """Words that are drawn stay as they are, but for three times in a text at most."""
     document = Document(BEFORE)
     lines = drawn(document)
     taken_back = 0

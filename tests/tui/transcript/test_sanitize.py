@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tui.markdown.sanitize import hold, sanitize, scrub
 
-ANY = st.text(alphabet=st.characters() | st.sampled_from("\x1b\x9b\x07\r\n\t\u202e\u2066\u200b\ud800"))
+ANY = st.text(alphabet=st.characters() | st.sampled_from("\x1b\x9b\x07\r\n\t\u202e\u2066\u200b\ud800\u200d\ufe0f❤न"))
 
 
 @given(ANY)
@@ -32,8 +32,8 @@ def test_pieces_give_the_same_as_the_whole(pieces: list[str]) -> None:
     held, clean = "", ""
     for piece in pieces:
         ready, held = hold(held + piece)
-        clean += scrub(ready)
-    assert clean + scrub(held) == scrub("".join(pieces))
+        clean += scrub(ready, clean[-1:])
+    assert clean + scrub(held, clean[-1:]) == scrub("".join(pieces))
 
 
 @given(st.text(alphabet=st.characters(categories=("L", "N", "P", "S"), exclude_characters="\u2028\u2029")))
@@ -51,6 +51,15 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
         ("safe\u202egpj", "safe‹U+202E›gpj"),
         ("\x00\x7f", "␀␡"),
         ("\ud800", "\ufffd"),
+        ("soft\xadhyphen", "soft‹U+00AD›hyphen"),
+        ("a\ufe0f\ufe0e", "a‹U+FE0F›‹U+FE0E›"),
+        ("x\U000e0101", "x‹U+E0101›"),
+        ("葛\U000e0101\U000e0102", "葛\U000e0101‹U+E0102›"),
+        ("a\u200db\u200c", "a‹U+200D›b‹U+200C›"),
+        ("👩\u200d\u200d", "👩\u200d‹U+200D›"),
+        ("\u3164\u115f", "‹U+3164›‹U+115F›"),
+        ("❤\ufe0f\u200d🔥 1\ufe0f\u20e3 🏳\ufe0f\u200d🌈", "❤\ufe0f\u200d🔥 1\ufe0f\u20e3 🏳\ufe0f\u200d🌈"),
+        ("\U000e0068\U000e0069", "‹U+E0068›‹U+E0069›"),
         ("👩\u200d👧 نمی\u200cخواهم", "👩\u200d👧 نمی\u200cخواهم"),
     ],
 )
