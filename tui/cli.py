@@ -110,6 +110,22 @@ def ask(
     temperature: Annotated[
         float | None, typer.Option("--temperature", "-t", min=0.0, metavar="T", help="0 is greedy.")
     ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Draw the same answer again.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option("--top-p", min=0.0, max=1.0, metavar="P", help="Draw from the likeliest tokens.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", metavar="TEXT", help="End the answer before it; may be repeated.")
+    ] = None,
+    json_schema: Annotated[
+        Path | None, typer.Option("--json-schema", metavar="FILE", help="Answer in JSON of this schema.")
+    ] = None,
+    grammar: Annotated[
+        Path | None, typer.Option("--grammar", metavar="FILE", help="Answer by this grammar (GBNF).")
+    ] = None,
+    reasoning: Annotated[
+        bool, typer.Option("--reasoning/--no-reasoning", help="Whether a model that can think may do so.")
+    ] = True,
     json: Annotated[
         bool, typer.Option("--json", help="Every event as a JSON line; the last is done or error.")
     ] = False,
@@ -122,10 +138,12 @@ def ask(
 
     def command() -> ExitCode:
         from tui.commands.ask import Question, run
+        from tui.commands.ask_sampling import read_sampling
         from tui.target import Target
 
         target = Target(config, backend, url, model, api_key_env, docs, record)
-        return run(target, Question(words or (), system, max_tokens, temperature, json, stats, sources))
+        sampling = read_sampling(temperature, seed, top_p, stop or (), json_schema, grammar)
+        return run(target, Question(words or (), system, max_tokens, sampling, reasoning, json, stats, sources))
 
     _exit(command)
 

@@ -17,13 +17,15 @@ from typing import Any, Protocol
 
 import msgspec
 
-from backends.backend import Backend
+from backends.backend import Backend, Sampling
 from backends.config import ConfigFile, nearest
 
 
 class ProviderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every provider's `Options`. `record`: a folder into which every stream is recorded for `replay`."""
+    """Base of every provider's `Options`. `sampling`: for requests that leave it open. `record`: a folder into which
+    every stream is recorded for `replay`."""
 
+    sampling: Sampling = Sampling()
     record: str = ""
 
 
@@ -63,8 +65,12 @@ def open_backend(file: ConfigFile, name: str | None = None) -> Backend:
 
 
 def connect(type_name: str, options: ProviderOptions, site: Site) -> Backend:
-    """A backend of provider `type_name`, recorded if its options say so."""
+    """A backend of provider `type_name`, with the sampling of its options, recorded if they say so."""
     backend = _provider(type_name).connect(options, site)
+    if options.sampling != Sampling():
+        from backends.defaults import WithSampling
+
+        backend = WithSampling(backend, options.sampling)
     if options.record:
         from backends.providers.replay import Recorder
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.backend import Sampling
 from backends.events import Citation, Done, Error, Status, Token
 from tests.fakes.scripted import Hold, Scripted, answer
 from tests.journey.scripted_server import serving
@@ -32,13 +33,15 @@ def finished(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> tu
 def test_an_answer_and_what_was_asked(start: Start, tmp_path: Path) -> None:
     with serving(Scripted(*answer("Hel", "lo."))) as server:
         config = server.configuration(tmp_path)
-        result = finished(
-            start("ask", "--config", config, "What", "is it?", "-s", "Be brief.", "--max-tokens", 9, "-t", 0)
-        )
+        (tmp_path / "schema.json").write_text('{"type": "integer"}')
+        options = ["-s", "Be brief.", "--max-tokens", 9, "-t", 0, "--seed", 5, "--stop", "a", "--stop", "b"]
+        options += ["--json-schema", tmp_path / "schema.json", "--no-reasoning"]
+        result = finished(start("ask", "--config", config, "What", "is it?", *options))
         (request,) = server.backend.requests
     assert result == (ExitCode.COMPLETE, "Hello.\n", "")
     assert [(m.role, m.content) for m in request.messages] == [("system", "Be brief."), ("user", "What is it?")]
-    assert (request.max_tokens, request.sampling.temperature) == (9, 0.0)
+    assert (request.max_tokens, request.reasoning) == (9, "off")
+    assert request.sampling == Sampling(temperature=0.0, seed=5, stop=("a", "b"), json_schema={"type": "integer"})
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ class Question(msgspec.Struct, frozen=True):
     words: Sequence[str]
     system: str = ""
     max_tokens: int | None = None
-    temperature: float | None = None
+    sampling: Sampling = Sampling()
+    reasoning: bool = True
     json: bool = False
     stats: bool = False
     sources: bool = False
@@ -101,7 +102,8 @@ def _request(question: Question, text: str) -> ChatRequest:
     return ChatRequest(
         messages=(*system, Message("user", text)),
         max_tokens=question.max_tokens,
-        sampling=Sampling(temperature=question.temperature),
+        sampling=question.sampling,
+        reasoning="auto" if question.reasoning else "off",
     )
 
 
