@@ -51,7 +51,7 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     - `objective`: "ttft": short prompts before long ones, and prompts in chunks that keep running answers smooth;
       "throughput": prompts in the order they came, as many tokens per step as llama.cpp computes at once.
     - `max_gap_ms`: with "ttft", how long a step with part of a prompt in it should take: what it costs is measured, and
-      the parts are cut accordingly. Where that would make a prompt more than a fifth slower than alone, it is longer.
+      the parts are cut accordingly. Where that would make a prompt more than an eighth slower than alone, it is longer.
     - `prefill_chunk`: tokens of prompts per step, always, instead (0: measured, as said).
     - `n_batch`, `n_ubatch`: llama.cpp's logical and physical batch, in tokens.
     - `n_threads`: 0 takes the physical cores, fewer for a small model.
@@ -80,7 +80,7 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     batching: Batching = "continuous"
     max_queue_ms: Annotated[float, msgspec.Meta(ge=0)] = 100.0
     objective: Objective = "ttft"
-    max_gap_ms: Annotated[float, msgspec.Meta(gt=0)] = 50.0
+    max_gap_ms: Annotated[float, msgspec.Meta(gt=0)] = 100.0
     prefill_chunk: _Count = 0
     n_batch: _Positive = 2048
     n_ubatch: _Positive = 512

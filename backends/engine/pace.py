@@ -28,7 +28,7 @@ class Pace:
             self.plain = _blend(self.plain, seconds, 0.2)
         elif prompt_tokens >= MIN_MEASURED:
             added = seconds - (self.plain if decoding else 0.0)
-            self.prompt_token = _blend(self.prompt_token, max(added, seconds / 4) / prompt_tokens, 0.5)
+            self.prompt_token = _blend(self.prompt_token, max(added, seconds / 4) / prompt_tokens, 0.3)
 
     def ended(self, tokens: int, limit: int) -> None:
         """An answer ended on its own after `tokens` of the `limit` it might have had."""
@@ -41,4 +41,4 @@ class Pace:
 
 def _blend(old: float, new: float, weight: float) -> float:
     """A running average that doubts a sudden slowness: it may be the machine's."""
-    return new if old == 0 else old + weight * (min(new, 4 * old) - old)
+    return new if old == 0 else old + weight * (min(new, 2 * old) - old)

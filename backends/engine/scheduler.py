@@ -26,9 +26,13 @@ EFFICIENT_CHUNK = 128
 FIRST_CHUNK = 64
 """Tokens of a prompt beside running answers while it is not known what they cost."""
 
-SLOWDOWN = 5
-"""Beside running answers a prompt gets at least this many times the time that they take: it is at most 1 + 1/5 times as
-late as alone, and their gaps are at most 1 + 5 times what they are without it, if that is more than the target."""
+MIN_CHUNK, MAX_CHUNK = 32, 256
+"""Tokens of a prompt beside running answers, unless `SLOWDOWN` asks for more: fewer are dear, more gain nothing."""
+
+SLOWDOWN = 8
+"""Beside running answers a prompt gets at least this many times the time that they take. So it is at most 1 + 1/8 times
+as late as alone, and their gaps are at most 1 + 8 times what they are without it, where that is more than the target.
+"""
 
 
 class Active(msgspec.Struct, frozen=True):
@@ -103,7 +107,8 @@ def prefill_budget(decoding: bool, plain: float, prompt_token: float, gap: float
         return FIRST_CHUNK if decoding else EFFICIENT_CHUNK
     if not decoding:
         return max(EFFICIENT_CHUNK, int(gap / prompt_token))
-    return max(1, round(SLOWDOWN * plain / prompt_token), int((gap - plain) / prompt_token))
+    least = max(MIN_CHUNK, round(SLOWDOWN * plain / prompt_token))
+    return max(least, min(MAX_CHUNK, int((gap - plain) / prompt_token)))
 
 
 def answer_limit(prompt: int, asked: int | None, default: int, n_ctx: int) -> int:
