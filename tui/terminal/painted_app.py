@@ -94,19 +94,30 @@ class PaintedApp(App[T], Generic[T]):
             known[widget] = _uncovered(widget, visible)
         return known[widget]
 
-    def paint_at_once(self, widget: Widget, scrolled: int, more: Callable[[], list[Put]]) -> None:
+    def paint_at_once(self, widget: Widget, scrolled: int, start: int, more: Callable[[Region], list[Put]]) -> None:
         """See the function."""
         picture, part = self._terminal_picture(), self.plain_view(widget)
         if picture is None or part is None:
             return
-        out: list[str] = []
+        moved = ""
         alone = part.x == 0 and part.right >= picture.width - 1
         if 0 < abs(scrolled) < part.height and (alone or self._sync_available):
-            out.append(picture.scroll(part.y, part.bottom, scrolled, part.x, part.right))
-        lines = widget.render_lines(Region(0, 0, part.width, part.height))
-        out += [picture.put(part.x, y, strip) for y, strip in enumerate(lines, part.y)]
-        out += [picture.put(*put) for put in more()]
-        self._write("".join(out))
+            moved = picture.scroll(part.y, part.bottom, scrolled, part.x, part.right)
+        if (scrolled and not moved) or scrolled < 0 or self._in_arrears(widget):
+            start = 0
+        start = min(max(0, start), part.height)
+        lines = widget.render_lines(Region(0, start, part.width, part.height - start))
+        out = [picture.put(part.x, y, strip) for y, strip in enumerate(lines, part.y + start)]
+        out += [picture.put(*put) for put in more(part)]
+        self._write(moved + "".join(out))
+
+    def _in_arrears(self, widget: Widget) -> bool:
+        """Whether Textual has still to paint lines of `widget`, which by then may be elsewhere."""
+        return bool(widget._repaint_regions or widget.screen._compositor._dirty_regions)
+
+
+def _nothing(_part: Region) -> list[Put]:
+    return []
 
 
 def in_plain_view(widget: Widget) -> bool:
@@ -115,14 +126,17 @@ def in_plain_view(widget: Widget) -> bool:
     return isinstance(app, PaintedApp) and app.plain_view(widget) is not None
 
 
-def paint_at_once(widget: Widget, scrolled: int = 0, more: Callable[[], list[Put]] = list) -> None:
-    """Shows the lines of `widget`, which is `in_plain_view`, as they are now, and `more` in the same frame.
+def paint_at_once(
+    widget: Widget, scrolled: int = 0, start: int = 0, more: Callable[[Region], list[Put]] = _nothing
+) -> None:
+    """Shows the lines of `widget`, which is `in_plain_view`, as they are now, and in the same frame what `more` gives.
 
     `scrolled`: by how many rows they have moved up since they were painted last; the terminal then moves them.
+    `start`: the first row that is otherwise not what it was. `more` gets the part of the screen that was painted.
     """
     app = widget.app
     if isinstance(app, PaintedApp):
-        app.paint_at_once(widget, scrolled, more)
+        app.paint_at_once(widget, scrolled, start, more)
 
 
 def _uncovered(widget: Widget, visible: dict[Widget, tuple[Region, Region]]) -> Region | None:

@@ -75,8 +75,8 @@ class Picture:
     def scroll(self, top: int, bottom: int, lines: int, left: int, right: int) -> str:
         """Moves the rows from `top` up to `bottom` up by `lines` (down where negative), all columns of them.
 
-        What stood left of column `left` and from column `right` on stays as it was: it is written again. "" where that
-        cannot be, since not all of it is known.
+        What stood left of column `left` and from column `right` on stays as it was: it is written again. "" where
+        nothing is moved, since not all of it is known.
         """
         rows = self._rows[top:bottom]
         beside = [{x: strip for x, strip in row.items() if not left <= x < right} for row in rows]

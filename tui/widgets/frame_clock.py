@@ -20,13 +20,14 @@ class FrameClock:
         self.fps = fps
         self._widget = widget
         self._draw = draw
-        self._planned = False
+        self.planned = False
+        """Whether a frame is on its way."""
         self._next = 0.0
 
     def request(self) -> None:
         """Asks for a frame: now when the last one is long enough ago, else when its time has come."""
-        if not self._planned:
-            self._planned = True
+        if not self.planned:
+            self.planned = True
             self.after(self._next - monotonic(), self._frame)
 
     def after(self, seconds: float, callback: Callable[[], None]) -> None:
@@ -41,7 +42,7 @@ class FrameClock:
             asyncio.get_running_loop().call_later(seconds, self._widget.call_later, callback)
 
     def _frame(self) -> None:
-        self._planned = False
+        self.planned = False
         start = monotonic()
         self._next = start + 1 / self.fps
         if self._terminal_is_behind():

@@ -12,6 +12,8 @@ from dataclasses import replace
 from time import monotonic
 
 from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
 from textual.geometry import Region, Size, Spacing
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -32,6 +34,9 @@ _AHEAD_SECONDS = 0.01
 _INDICATOR_FPS = 4.0
 """How often the typing indicator moves."""
 
+Ground = tuple[bool, Sequence[LineFilter], Color]
+"""Whether nothing surrounds or tints the lines, and what filters them, over which background."""
+
 
 class MessageLines(ScrollView):
     """Shows a `MessageStack`."""
@@ -47,6 +52,7 @@ class MessageLines(ScrollView):
         """Frames drawn so far."""
         self._messages = MessageStack()
         self._palette: ChatPalette | None = None
+        self._ground: Ground | None = None
         self._indicator_planned = False
         self._moving = False
         self._ahead_planned = False
@@ -68,7 +74,7 @@ class MessageLines(ScrollView):
         self._schedule()
 
     def _schedule(self) -> None:
-        if self.is_attached and self.size:
+        if not self._clock.planned and self.is_attached and self.size:
             self._clock.request()
 
     def _keep_indicator_moving(self) -> None:
@@ -135,9 +141,9 @@ class MessageLines(ScrollView):
 
     def _settle(self, first_line: int, spot: Spot | None) -> None:
         """Lets the scroll position fit the new heights, and shows what differs, which begins with `first_line`."""
-        height = self._messages.height
-        scrolls = height > self.size.height
-        at_once = scrolls == self.show_vertical_scrollbar and in_plain_view(self)
+        scrolls = self._messages.height > self.size.height
+        bare = self._ground is not None and self._ground[0]
+        at_once = bare and scrolls == self.show_vertical_scrollbar and in_plain_view(self)
         (self._settle_at_once if at_once else self._settle_by_refresh)(first_line, spot)
         self._keep_indicator_moving()
 
@@ -169,7 +175,8 @@ class MessageLines(ScrollView):
         self.relocated()
         if not self._sticking and height != old:
             self.following = y >= self.max_scroll_y
-        paint_at_once(self, y - top, self._thumb.cells)
+        start = first_line - y if first_line >= top else 0
+        paint_at_once(self, y - top, start if self.following else min(start, self.size.height - 1), self._thumb.cells)
 
     def _destination(self, spot: Spot | None) -> int:
         """Where to scroll to."""
@@ -208,9 +215,11 @@ class MessageLines(ScrollView):
         Textual's own makes each strip anew to put padding and borders around it, whenever it scrolls; kept as they are,
         strips keep what Textual caches in them, the escape sequences too. With padding or a border it is left to that.
         """
-        if self.styles.gutter != Spacing() or self.opacity != 1 or self.styles.tint.a:
+        if self._ground is None:
+            self._ground = self._see_ground()
+        bare, filters, background = self._ground
+        if not bare:
             return super().render_lines(crop)
-        filters, background = self.get_line_filters(), self.background_colors[1]
         strips: list[Strip] = []
         for y in crop.line_range:
             strip = self._line(y, self.region.width)
@@ -220,6 +229,10 @@ class MessageLines(ScrollView):
         if crop.column_span == (0, self.region.width):
             return strips
         return [strip.crop(*crop.column_span) for strip in strips]
+
+    def _see_ground(self) -> Ground:
+        bare = self.styles.gutter == Spacing() and self.opacity == 1 and not self.styles.tint.a
+        return bare, self.get_line_filters(), self.background_colors[1]
 
     def render_line(self, y: int) -> Strip:
         """The line `y` of the visible part."""
@@ -252,7 +265,8 @@ class MessageLines(ScrollView):
     def notify_style_update(self) -> None:
         """The theme changed: everything is drawn again with the new colours."""
         super().notify_style_update()
-        self._palette = None
+        self._palette = self._ground = None
+        self._thumb.forget()
         if self.is_attached and self.size:
             self._draw_all()
 
