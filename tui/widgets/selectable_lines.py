@@ -196,30 +196,62 @@ class SelectableLines(MessageLines):
         return first is not None and self._copy_whole(what, *first)
 
     def _copy_whole(self, what: Whole, view: MessageView, part: Part, number: int, piece: Piece) -> bool:
+        self._select_whole(what, view, part, number, piece)
+        self.app.copy_to_clipboard(piece.source)
+        return True
+
+    def choose(self, what: Whole, step: int) -> bool:
+        """Selects the message or block of code before (-1) or after (1) the one that is; False when there is none.
+
+        With none selected it is the newest one that begins on the screen or above it.
+        """
+        walked = self._walked if self.has_selection and self._walked is not None and self._walked[0] == what else None
+        bottom = None if walked else self.scroll_offset.y + self.size.height - 1
+        newer, found = None, False
+        for whole in self._wholes(what, bottom):
+            if walked is None or found:
+                self._select_whole(what, *whole)
+                return True
+            found = whole[1] is walked[1] and whole[2] == walked[2]
+            if found and step > 0:
+                break
+            newer = whole
+        if newer is not None and found and step > 0:
+            self._select_whole(what, *newer)
+            return True
+        return False
+
+    def _select_whole(self, what: Whole, view: MessageView, part: Part, number: int, piece: Piece) -> None:
         shown = rows_of(self._messages, view, piece.first, piece.last)
         self._set_selection(selection_of(self._messages, shown))
         self._walked = (what, part, number)
         self.reveal(shown.first, shown.last)
-        self.app.copy_to_clipboard(piece.source)
-        return True
 
-    def _wholes(self, what: Whole) -> Iterator[tuple[MessageView, Part, int, Piece]]:
-        """Newest first; each with the part it begins in and its number there. Draws no more than is looked at."""
+    def _wholes(self, what: Whole, bottom: int | None = None) -> Iterator[tuple[MessageView, Part, int, Piece]]:
+        """Newest first, of those that begin at line `bottom` or above; each with the part it begins in and its number
+        there. Draws no more than is looked at."""
         for view in reversed(self._messages):
-            if what == "message" and view.kind in ("user", "assistant") and view.blocks:
-                first, last = view.blocks[0][0], view.blocks[-1][-1]
-                self.realize(view, first)
-                self.realize(view, last)
-                if (whole := body(view)) is not None:
-                    yield view, first, 0, whole
-            for parts in reversed(view.blocks) if what == "code" and view.kind == "assistant" else ():
-                if may_hold_code(parts):
-                    self.realize(view, parts[0])
-                    self.realize(view, parts[-1])
-                    yield from (
-                        (view, parts[0], number, piece)
-                        for number, piece in reversed(list(enumerate(code_in(view, parts))))
-                    )
+            top = self._messages.top(view)
+            if bottom is not None and top > bottom:
+                continue
+            for found in self._wholes_in(view, what):
+                if bottom is None or top + found[3].first <= bottom:
+                    yield found
+
+    def _wholes_in(self, view: MessageView, what: Whole) -> Iterator[tuple[MessageView, Part, int, Piece]]:
+        if what == "message" and view.kind in ("user", "assistant") and view.blocks:
+            first, last = view.blocks[0][0], view.blocks[-1][-1]
+            self.realize(view, first)
+            self.realize(view, last)
+            if (whole := body(view)) is not None:
+                yield view, first, 0, whole
+        for parts in reversed(view.blocks) if what == "code" and view.kind == "assistant" else ():
+            if may_hold_code(parts):
+                self.realize(view, parts[0])
+                self.realize(view, parts[-1])
+                yield from (
+                    (view, parts[0], number, piece) for number, piece in reversed(list(enumerate(code_in(view, parts))))
+                )
 
     def reveal(self, first: int, last: int) -> None:
         """Scrolls as little as shows the lines `first` to `last`, or as many of them as there is room for."""

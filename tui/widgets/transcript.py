@@ -17,6 +17,7 @@ from tui.markdown.parser import parser
 from tui.widgets.chat_palette import PALETTE_CSS, ChatPalette, component_class
 from tui.widgets.message_view import Ending, Kind, MessageView
 from tui.widgets.searchable_lines import SearchableLines
+from tui.widgets.selectable_lines import Whole
 
 
 class Transcript(SearchableLines, can_focus=True):
@@ -31,6 +32,10 @@ class Transcript(SearchableLines, can_focus=True):
         Binding("right", "chip(1)", "Next source", show=False),
         Binding("enter", "open_chip", "Read source", show=False),
         Binding("y", "copy_answer", "Copy answer", show=False, priority=True),
+        Binding("left_square_bracket", "choose('message', -1)", "Message before", show=False, priority=True),
+        Binding("right_square_bracket", "choose('message', 1)", "Message after", show=False, priority=True),
+        Binding("left_curly_bracket", "choose('code', -1)", "Code before", show=False, priority=True),
+        Binding("right_curly_bracket", "choose('code', 1)", "Code after", show=False, priority=True),
         Binding("slash", "screen.find", "Search", show=False, priority=True),
         Binding("n", "search_step(1)", "Next match", show=False, priority=True),
         Binding("N", "search_step(-1)", "Previous match", show=False, priority=True),
@@ -213,6 +218,10 @@ class Transcript(SearchableLines, can_focus=True):
             self.action_copy_selection()
         else:
             self.copy_answer()
+
+    def action_choose(self, what: Whole, step: int) -> None:
+        """Goes to the message or block of code before or after, for `y` to copy it."""
+        self.choose(what, step)
 
     def action_copy_selection(self) -> None:
         """Copies what is selected, which then is so no longer: the next Ctrl+C cancels again."""

@@ -9,6 +9,13 @@ from textual.pilot import Pilot
 from tests.tui.transcript.test_transcript import Stage, grown, screen, shows, staged, until
 from tui.widgets.transcript import Transcript
 
+BRACKETS = {
+    "[": "left_square_bracket",
+    "]": "right_square_bracket",
+    "{": "left_curly_bracket",
+    "}": "right_curly_bracket",
+}
+
 
 def find(transcript: Transcript, text: str) -> tuple[int, int]:
     """The cell on the screen where `text` begins."""
@@ -172,6 +179,45 @@ async def test_messages_are_copied_newest_first() -> None:
         ]
         transcript.deselect()
         assert not marked(transcript)
+
+
+async def test_messages_and_code_are_chosen_with_keys() -> None:
+    async with staged((40, 12)) as (app, transcript, pilot):
+        transcript.add("user", "*first*")
+        transcript.add("assistant", "one\n\n```py\na = 1\n```\n\n- x\n  ```\n  b = 2\n  ```\n" + "\nmore\n" * 20)
+        transcript.add("user", "*last*")
+        await until(shows(transcript, "last"))
+        transcript.focus()
+        for key, text in (
+            ("[", "*last*"),
+            ("]", "*last*"),  # there is none after it
+            ("{", "b = 2"),
+            ("{", "a = 1"),
+            ("{", "a = 1"),
+            ("}", "b = 2"),
+        ):
+            await pilot.press(BRACKETS[key])
+            assert transcript.selected_text == text, key
+            assert marked(transcript), key
+        await pilot.press(BRACKETS["["])  # the one that is on the screen
+        assert transcript.selected_text.startswith("one\n\n```py")
+        await pilot.press(BRACKETS["["], "y")
+        assert app.clipboard == "*first*"
+        assert not transcript.has_selection
+
+
+async def test_choosing_begins_with_what_is_on_the_screen() -> None:
+    async with staged((40, 12)) as (_app, transcript, pilot):
+        for number in range(30):
+            transcript.add("user", f"message {number}")
+        await until(shows(transcript, "message 29"))
+        transcript.action_scroll_home()
+        await until(shows(transcript, "message 0"))
+        transcript.focus()
+        shown = [line for line in screen(transcript) if "message" in line]
+        await pilot.press(BRACKETS["["])
+        assert transcript.selected_text in shown[-1]
+        assert transcript.scroll_offset.y <= 2
 
 
 async def test_y_copies_a_selection() -> None:
