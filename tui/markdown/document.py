@@ -54,9 +54,10 @@ class Document:
         self._references = len(self._stream.reader.references)  # definitions they were drawn with
         self._growing: Growing | None = None
         self._fixed = 0  # pieces of the open block that stay
+        self._open_gap = 0  # blank lines that the first of them begins with
         self._colourings: list[tuple[int, int, Colouring]] = []  # block, the next row of its own, its colours
         self._before: list[TextStrip] = []  # while blocks are drawn: the strips they replace, from line `_before_at` on
-        self._before_at = 0
+        self._before_at: int | None = None
         self.append(text)
 
     def append(self, text: str) -> None:
@@ -122,6 +123,8 @@ class Document:
         reader = self._stream.reader
         stale = self._take_definitions()
         loosened, reader.loosened = reader.loosened, None
+        if not stale and loosened is None:
+            self._close_growing()
         grown = self._growing
         going_on = self._growing is not None and self._growing.block is reader.open and not self._stream.as_table
         keep = self._settled + (self._fixed if going_on else 0)
@@ -139,17 +142,50 @@ class Document:
             self._push_settled(index, None, whole)
         self._settled = len(reader.settled)
         first = min(first, self._draw_open())
-        before, self._before = self._before, []
+        before, self._before, self._before_at = self._before, [], None
         after = (self._stack[line] for line in range(first, self._stack.height))
         return first + sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], zip(before, after, strict=False)))
 
+    def _close_growing(self) -> None:
+        """What is drawn of a block that has just been completed stays, where it looks the same as the whole block."""
+        grown, settled = self._growing, self._stream.reader.settled
+        if (
+            grown is None
+            or not self._fixed
+            or self._settled == len(settled)
+            or settled[self._settled] is not grown.block
+        ):
+            return
+        lines = grown.closing(self._stream.reader.references)
+        if lines is None:
+            return
+        assert self._look is not None
+        width, margin, palette = self._look
+        layout = Layout(grown.block.path, width, palette)
+        self._replace_from(self._settled + self._fixed)
+        self._push([to_strip(line, margin, palette) for line in lines], layout, grown.block, goes_on=True)
+        self._stack.merge(self._settled)
+        self._gaps.append(self._open_gap)
+        self._take_colours(self._settled, grown.block, layout)
+        self._settled += 1
+        self._growing, self._fixed = None, 0
+
+    def _take_colours(self, index: int, block: Block, layout: Layout) -> None:
+        """Plans the colours of a settled block of code."""
+        assert self._look is not None
+        if (job := colouring(block, layout, self._look[2])) is not None:
+            strips = self._stack.piece(index)
+            code = sum(bool(strip.code) for strip in strips) - 1  # but for the line that names the language
+            self._colourings.append((index, len(strips) - self._gaps[index] - code, job))
+
     def _replace_from(self, piece: int) -> int:
-        """Takes the pieces from `piece` on away, and remembers their strips; the line where the first one began."""
+        """Takes the pieces from `piece` on away; the line where what of the last drawing was taken away begins."""
         first = self._stack.top(piece)
-        self._before = [self._stack[line] for line in range(first, self._stack.height)] + self._before
-        self._before_at = first
+        if self._before_at is None or first < self._before_at:
+            self._before = [self._stack[line] for line in range(first, self._stack.height)] + self._before
+            self._before_at = first
         self._stack.cut(piece)
-        return first
+        return self._before_at
 
     def _take_definitions(self) -> set[int]:
         """The blocks that look different with the link definitions that came in since they were drawn."""
@@ -180,8 +216,7 @@ class Document:
         if block.kind in ("paragraph", "heading", "table") and "[" in block.text:
             for label in labels_of(block.text).difference(reader.references):
                 self._labels.setdefault(label, set()).add(index)
-        if (job := colouring(block, layout, palette)) is not None:
-            self._colourings.append((index, len(strips) - sum(bool(strip.code) for strip in strips) + 1, job))
+        self._take_colours(index, block, layout)
 
     def _draw_open(self) -> int:
         """Draws what is not settled; the first line that may differ."""
@@ -200,7 +235,10 @@ class Document:
             for lines in (stay, rest):
                 if lines:
                     strips = [to_strip(line, margin, palette) for line in lines]
-                    self._push(strips, layout, block, goes_on=len(self._stack) > self._settled)
+                    if len(self._stack) > self._settled:
+                        self._push(strips, layout, block, goes_on=True)
+                    else:
+                        self._open_gap = self._push(strips, layout, block)
             self._fixed += bool(stay)
         if stream.ahead is not None:
             layout = Layout(stream.ahead.path, width, palette)
@@ -217,7 +255,7 @@ class Document:
             space, shared = gap(above, block)
             if space:
                 strips = [to_strip(layout.blank(shared), margin, palette), *strips]
-        start = self._stack.height - self._before_at
+        start = self._stack.height - (self._before_at or 0)
         for index, old in enumerate(self._before[start : start + len(strips)]):
             if old == strips[index]:  # the same strip keeps what Textual has cached in it
                 strips[index] = old

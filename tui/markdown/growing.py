@@ -63,6 +63,10 @@ class Growing:
     def _draw(self, references: References, extra: str | None) -> tuple[list[Line], list[Line], bool]:
         raise NotImplementedError
 
+    def closing(self, references: References) -> list[Line] | None:
+        """The lines behind those that stay, now that the block is complete; None where those may not stay after all."""
+        return None
+
     def finished(self, references: References) -> list[Line] | None:
         """The whole block, now that it is complete, where that is known without reading it once more."""
         return None
@@ -137,6 +141,11 @@ class GrowingCode(Growing):
         rest = grounded(self._flow.rest(more), self._layout.width, self._palette) if begun or more else []
         return stay, rest if self._opened else opened(rest), False
 
+    def closing(self, references: References) -> list[Line] | None:
+        """Code is drawn as it stands, but for its colours."""
+        stay, rest, _ = self.draw(references, None, started=False)
+        return [*stay, *rest]
+
 
 class GrowingTable(Growing):
     """A table. Its columns are as wide as its rows so far want them; with many rows they follow only now and then."""
@@ -179,6 +188,13 @@ class GrowingTable(Growing):
         self._drawn = rows
         rest = self._row_lines(partial, rows) if partial or (rows == 1 and self._shown.shares is None) else []
         return stay, rest, again
+
+    def closing(self, references: References) -> list[Line] | None:
+        """Columns that did not follow the last rows do so now."""
+        if len(references) != self._known or len(self.block.lines) == 1:
+            return None
+        stay, rest, again = self.draw(references, None, started=False)
+        return None if again or not self._columns.same(self._shown) else [*stay, *rest]
 
     def finished(self, references: References) -> list[Line] | None:
         """The rows as they were read; with new link definitions they may look different."""

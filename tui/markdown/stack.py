@@ -37,6 +37,12 @@ class Stack:
         self._pieces.append(piece)
         self._tops.append(self._tops[-1] + len(piece))
 
+    def merge(self, index: int) -> None:
+        """Makes one piece of those from `index` on."""
+        whole = [strip for piece in self._pieces[index:] for strip in piece]
+        self.cut(index)
+        self.push(whole)
+
     def put(self, index: int, row: int, strips: Sequence[TextStrip]) -> None:
         """Other strips in the place of those in piece `index` from `row` on."""
         piece = self._pieces[index]

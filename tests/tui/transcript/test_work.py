@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.bench.markdown import CONSTRUCTS, WORDS
 from tests.tui.transcript.markdown_text import PLAIN
@@ -100,3 +104,41 @@ def test_a_late_link_definition_draws_only_what_names_it_again() -> None:
     document.draw(90, PLAIN)
     changed = [row for row, strip in enumerate(kept) if document[row] is not strip]
     assert [document[row].text.strip() for row in changed] == ["Last b."]
+
+
+def strips_of(document: Document) -> list[TextStrip]:
+    return [document[row] for row in range(document.height)]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(sorted(CONSTRUCTS)), st.sampled_from([300, 1_500, 3_000])), min_size=1, max_size=3
+    ),
+    st.sampled_from(["\n", "\n\n", "\n```\n\n", " end\n\n[page 1]: http://z.org\n\n"]),
+    st.sampled_from([20, 90]),
+    st.randoms(use_true_random=False),
+)
+def test_long_blocks_in_pieces_end_as_the_whole(
+    parts: list[tuple[str, int]], end: str, width: int, rng: Random
+) -> None:
+    text = "".join(CONSTRUCTS[name](size) + end for name, size in parts)
+    document, at = Document(), 0
+    before: list[TextStrip] = []
+    while at < len(text) or document.unfinished or not document.finished:
+        size = rng.choice([1, 7, 60, 400])
+        if at < len(text):
+            document.append(text[at : at + size])
+            at += size
+        elif not document.finished:
+            document.finish()
+        first = document.draw(width, PLAIN)
+        now = strips_of(document)
+        assert now[:first] == before[:first]
+        before = now
+    whole = Document(text)
+    whole.finish()
+    whole.draw(width, PLAIN)
+    while whole.unfinished:
+        whole.draw(width, PLAIN)
+    assert before == strips_of(whole)
