@@ -103,7 +103,7 @@ class TextOutput:
 
     def _scrubbed(self, text: str) -> str:
         ready, self._held = hold(self._held + text)
-        return scrub(ready)
+        return scrub(ready, self._last)
 
     def _write(self, text: str) -> None:
         if not text:

@@ -87,6 +87,12 @@ def test_a_terminal_gets_no_control_characters() -> None:
     assert err == "llmchat: bad ␛[31m red\n"
 
 
+def test_an_emoji_that_comes_in_pieces_stays_whole() -> None:
+    stream = (Token("👩"), Token("\u200d"), Token("👧 "), Token("\u200d!"), Done(3, 1.0))
+    out, _ = printed(stream, stdout=Terminal)
+    assert out == "👩\u200d👧 ‹U+200D›!\n"
+
+
 def test_a_file_gets_the_text_as_it_is() -> None:
     assert printed([Token("a\x1b[1m\r\nb"), Done(1, 1.0)])[0] == "a\x1b[1m\r\nb\n"
 
