@@ -15,9 +15,9 @@ from backends.demo.corpus import Branch, Corpus, Tree
 from backends.demo.tokenizer import MARKERS, Vocabulary
 
 PROMPT_WEIGHT = 0.1
-FIRST_WEIGHT, CITATION_WEIGHT = 3.0, 2.0
+FIRST_WEIGHT, CITATION_WEIGHT = 6.0, 2.0
 """The first token of an answer chooses the sentence, the marker the source: they weigh more than copied tokens."""
-CUT_SHARE, CUT = 0.3, 8
+CUT_SHARE, CUT = 0.5, 8
 """This share of answers ends, for training, after so many tokens: which sentence is decided, the rest is copying."""
 LENGTHS = (384, 512, 768, 1024)
 

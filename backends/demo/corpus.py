@@ -21,8 +21,7 @@ REFUSAL = "The sources do not say."
 NO_SOURCES = "I have no sources to answer that from."
 LEAD_YES = "Yes. "
 SAMPLE_SHARE = 0.25
-"""How much of the handbook text is on the sample documents themselves, values and all."""
-FIRST_SHARE = 2.0
+FIRST_SHARE = 3.0
 """How much likelier the answer stands in the first source than in any other: retrieval puts the best one first."""
 _OTHER_SYSTEMS = (
     "You are a helpful assistant.",
@@ -156,11 +155,13 @@ def _capital(text: str) -> str:
 
 
 class Corpus:
-    """Draws trees. `held_out` draws the question wordings that training never sees."""
+    """Draws trees. `held_out` draws the question wordings that training never sees; `sample_share` of the handbook
+    text is on the sample documents themselves, values and all."""
 
-    def __init__(self, seed: int, *, held_out: bool = False) -> None:
+    def __init__(self, seed: int, *, held_out: bool = False, sample_share: float = SAMPLE_SHARE) -> None:
         self.rng = Random(seed)
         self.held_out = held_out
+        self.sample_share = sample_share
 
     def _choose(self, pattern: str) -> str:
         return choose(pattern, self.rng, held_out=self.held_out)
@@ -199,7 +200,7 @@ class Corpus:
             if section not in chosen:
                 chosen.append(section)
         rng.shuffle(chosen)
-        if rng.random() < SAMPLE_SHARE:
+        if rng.random() < self.sample_share:
             return [sample_passage(section) for section in chosen], World.sample()
         world = World.draw(rng)
         return [self.passage(section, world) for section in chosen], world
@@ -327,9 +328,9 @@ class Corpus:
                     branch = self.fact_branch(passages, world)
                 elif chance < 0.72:
                     branch = self.two_branch(passages, world)
-                elif chance < 0.82:
+                elif chance < 0.79:
                     branch = self.long_branch(passages, sections, world)
-                elif chance < 0.97:
+                elif chance < 0.96:
                     branch = self.refusal_branch(passages, world, target)
                 else:
                     branch = self.small_talk_branch()

@@ -31,6 +31,8 @@ WORK = Path.home() / ".cache" / "llmchat-demo"
 TARGET = Shape(width=256, layers=6, heads=4, kv_heads=4, head=64, hidden=640)
 DRAFT = Shape(width=128, layers=2, heads=2, kv_heads=2, head=64, hidden=320)
 BATCH = 8192
+SAMPLE_SHARE = 0.4
+"""More of the sample documents than the evaluation has: they are what people ask about first."""
 AVERAGE = 0.998
 WARM_UP_STEPS = 40
 
@@ -64,7 +66,7 @@ class Run:
         torch.manual_seed(seed)
         network = Network(shape)
         induction.build(network)
-        run = cls(network, Optimizer(network), {}, Corpus(seed))
+        run = cls(network, Optimizer(network), {}, Corpus(seed, sample_share=SAMPLE_SHARE))
         if path.exists():
             state = torch.load(path, weights_only=False)
             network.load_state_dict(state["network"])
