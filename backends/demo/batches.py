@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from backends.demo.corpus import Branch, Corpus, Tree
+from backends.demo.corpus import Corpus
 from backends.demo.tokenizer import MARKERS, Vocabulary
+from backends.demo.trees import Branch, Tree
 
 PROMPT_WEIGHT = 0.1
 FIRST_WEIGHT, CITATION_WEIGHT = 6.0, 2.0

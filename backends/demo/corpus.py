@@ -1,18 +1,18 @@
 """Training text, generated: contexts of retrieved passages with questions on them and the answers to give.
 
 Every text is laid out by `backends.rag.prompt`, as the product lays it out, and everything follows from one seed.
-A `Tree` is one context with several questions; each question is its own continuation of the context.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
 from random import Random
 
 from backends.demo.handbook import HERE, Fact, Section, World, choose, fill, handbook
 from backends.demo.register import register
+from backends.demo.trees import Branch, Passage, Tree, joined, listing
 from backends.demo.typing_errors import careless
 from backends.rag.prompt import SYSTEM, render_source, render_user_turn
 from backends.rag.words import content_words, key
@@ -39,60 +39,16 @@ _DETAILS = (
     "{Explain|Describe} {T} {in detail|at length|in full|in depth}{.|, please.}",
     "{Tell me|Explain|Write down} {everything|all you know|all there is} about {T}.",
     "{Give me|I want|I need} {all details|the full information|a long answer|a detailed answer} about {T}.",
+    "{Explain|Describe|Tell me} {in detail|at length|in full}{ how| all about| everything about|:} {T}{.|, please.}",
+    "{A detailed|A complete|An exhaustive} {overview|summary|account|explanation} of {T}{.|, please.}",
+    "{T}{: all details| in detail|, everything about it|, a long answer}{.|, please.}",
     "What {should I|do I need to} know about {T}? {In detail|A long answer|Please explain in detail}{.|, please.}",
 )
 _STEP_SUFFIX = "{Explain step by step|Step by step, please|Please explain it step by step|Show me the steps}."
 
-
-@dataclass(frozen=True)
-class Passage:
-    """One retrieved section: where it comes from, and each fact with the sentence that states it."""
-
-    section: str
-    document: str
-    heading: str
-    title: str
-    facts: tuple[tuple[Fact, str], ...]
-
-    @property
-    def text(self) -> str:
-        return " ".join(sentence for _, sentence in self.facts)
-
-    @property
-    def askable(self) -> list[tuple[Fact, str]]:
-        """The facts that some question asks for; the others only fill the page."""
-        return [(fact, sentence) for fact, sentence in self.facts if fact.questions]
-
-
-@dataclass(frozen=True)
-class Branch:
-    """A question, the answer to give, and what an evaluation needs to judge another one."""
-
-    kind: str
-    question: str
-    answer: str
-    sentences: tuple[str, ...] = ()
-    cites: tuple[int, ...] = ()
-
-
-@dataclass
-class Tree:
-    """A conversation so far, the passages of its newest turn (maybe none), and questions that may come now."""
-
-    system: str | None
-    history: list[tuple[str, str]] = field(default_factory=list)
-    passages: list[Passage] = field(default_factory=list)
-    branches: list[Branch] = field(default_factory=list)
-
-    def sources(self) -> list[str]:
-        return [render_source(f"S{i}", p.title, p.text) for i, p in enumerate(self.passages, 1)]
-
-    def messages(self, branch: Branch) -> list[dict[str, str]]:
-        """The chat that `branch` ends, as the product sends it."""
-        turns = [{"role": "system", "content": self.system}] if self.system is not None else []
-        for user, assistant in self.history:
-            turns += [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
-        return [*turns, {"role": "user", "content": render_user_turn(self.sources(), branch.question)}]
+_DETAIL_SUFFIX = (
+    "{Explain in detail|In detail, please|Please answer at length|A long answer, please|All details}."
+)
 
 
 @cache
@@ -226,6 +182,11 @@ class Corpus:
         answer = f"{LEAD_YES if yes else ''}{sentence} [S{index + 1}]"
         return Branch("fact", question, answer, (sentence,), (index + 1,))
 
+    def sample_question(self) -> tuple[Passage, Branch]:
+        """A question for one fact of the sample documents, and the passage that states it."""
+        passage = sample_passage(self.rng.choice([s for s in _sections() if any(f.questions for f in s.facts)]))
+        return passage, self.fact_branch([passage], World.sample(), 0)
+
     def follow_up_branch(self, passages: Sequence[Passage], world: World, last: Passage) -> Branch | None:
         """An elliptical question after a turn about `last`: on another fact of it or, in words that can tell, on
         another section of its document; None where no fact has one."""
@@ -257,7 +218,7 @@ class Corpus:
         if first.sentences == second.sentences:
             return first
         answer = f"{first.answer} {second.answer.removeprefix(LEAD_YES)}"
-        question = _joined(first.question, second.question, rng)
+        question = joined(first.question, second.question, rng)
         return Branch("two", question, answer, first.sentences + second.sentences, first.cites + second.cites)
 
     def long_branch(self, passages: Sequence[Passage], sections: dict[str, Section], world: World) -> Branch:
@@ -273,10 +234,13 @@ class Corpus:
             else:
                 question = self._topic(_STEPS, topic)
         else:
-            question = self._topic(_DETAILS, topic)
+            if rng.random() < 0.3:
+                question = self.fact_branch(passages, world, index).question + " " + self._choose(_DETAIL_SUFFIX)
+            else:
+                question = self._topic(_DETAILS, topic)
             if target.title != target.heading:
                 shown += [i for i, p in enumerate(passages) if i != index and p.document == target.document]
-        answer = "\n\n".join(_listing(passages[i], i + 1) for i in shown)
+        answer = "\n\n".join(listing(passages[i], i + 1) for i in shown)
         sentences = tuple(sentence for i in shown for _, sentence in passages[i].facts)
         return Branch("long", question, answer, sentences, tuple(i + 1 for i in shown))
 
@@ -407,25 +371,3 @@ def _after(fact: Fact, passage: Passage, last: Passage) -> tuple[str, ...]:
     if passage.section == last.section:
         return fact.follow_ups
     return fact.later if passage.document == last.document else ()
-
-
-def _joined(first: str, second: str, rng: Random) -> str:
-    """Two questions as one."""
-    chance = rng.random()
-    if chance < 0.2:
-        return f"{first} {second[:1].upper()}{second[1:]}"
-    if chance < 0.3:
-        return rng.choice(
-            ("Two questions: {} {}", "1) {} 2) {}", "First: {} Second: {}", "{} One more thing: {}")
-        ).format(first, second)
-    second = second[:1].lower() + second[1:] if not second.startswith("I ") else second
-    if second.startswith("and "):
-        return f"{first.rstrip('?.! ')}{rng.choice((', ', ' '))}{second}"
-    link = rng.choice((" and ", " and ", ", and ", ", and ", ", ", " and also ", "; ", " plus ", "? Also, ", "? And "))
-    return f"{first.rstrip('?.! ')}{link}{second}"
-
-
-def _listing(passage: Passage, number: int) -> str:
-    """A passage as a Markdown heading and a numbered list, every item cited."""
-    items = (f"{i}. {sentence} [S{number}]" for i, (_, sentence) in enumerate(passage.facts, 1))
-    return "\n".join((f"**{passage.heading}**", "", *items))

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from backends.demo import DOCUMENTS, DRAFT, MODEL
-from backends.demo.corpus import NO_SOURCES, REFUSAL, Branch, Corpus, Tree
+from backends.demo.corpus import NO_SOURCES, REFUSAL, Corpus
 from backends.demo.handbook import HERE
 from backends.demo.player import Player, drafted, quiet
+from backends.demo.trees import Branch, Tree
 from backends.events import Citation
 from backends.rag.assemble import assemble, user_turn
 from backends.rag.index import Index
@@ -123,15 +124,41 @@ def by_group(judged: list[Judgement]) -> dict[str, Any]:
     }
 
 
-def retrieve(index: Index, questions: list[str]) -> tuple[Citation, ...]:
-    """The sources that the product would put before the last of `questions`, with its default options."""
-    options = Options()
+def retrieved(player: Player, prompts: int, options: Options) -> dict[str, float | None]:
+    """Held-out wordings, each for one fact of the sample documents, with the product's own retrieval in front."""
+    index = Index([DOCUMENTS])
+    index.refresh()
+    corpus = Corpus(SEED + 1, held_out=True)
+    rows: list[tuple[bool, bool, bool, bool]] = []
+    for _ in range(prompts):
+        passage, branch = corpus.sample_question()
+        found = retrieve(index, [branch.question], options)
+        turn = {"role": "user", "content": user_turn(found, branch.question)}
+        ids, _ = player.answer(player.prompt([{"role": "system", "content": SYSTEM}, turn]))
+        answer = player.decode(ids)
+        source = next((source.id for source in found if source.title == passage.title), None)
+        fact = all(value in answer for sentence in branch.sentences for value in _VALUE.findall(sentence))
+        rows.append((source is not None, fact, f"[{source}]" in answer, answer == REFUSAL))
+    index.close()
+    among = [row for row in rows if row[0]]
+    return {
+        "section retrieved": share(row[0] for row in rows),
+        "fact": share(row[1] for row in rows),
+        "fact where retrieved": share(row[1] for row in among),
+        "citation where retrieved": share(row[2] for row in among),
+        "refused where retrieved": share(row[3] for row in among),
+        "refused where not": share(row[3] for row in rows if not row[0]),
+    }
+
+
+def retrieve(index: Index, questions: list[str], options: Options) -> tuple[Citation, ...]:
+    """The sources that the product would put before the last of `questions`."""
     found = search(index, build_query(questions), options.candidates)
     hits = (ranked.hit for ranked in rerank(found.hits, found.terms))
     return assemble(hits, options.top_k, options.token_budget)
 
 
-def hand_written(player: Player, path: Path) -> list[dict[str, Any]]:
+def hand_written(player: Player, path: Path, options: Options) -> list[dict[str, Any]]:
     """Ask the questions of `path` over the sample documents, each conversation with the model's own answers."""
     index = Index([DOCUMENTS])
     index.refresh()
@@ -143,7 +170,7 @@ def hand_written(player: Player, path: Path) -> list[dict[str, Any]]:
         if not entry.get("follows"):
             history, questions = [], []
         questions.append(question)
-        found = retrieve(index, questions)
+        found = retrieve(index, questions, options)
         history.append({"role": "user", "content": user_turn(found, question)})
         ids, ended = player.answer(player.prompt([{"role": "system", "content": SYSTEM}, *history]))
         answer = player.decode(ids)
@@ -204,6 +231,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--draft", type=Path, default=DRAFT)
     parser.add_argument("--questions", type=Path, default=HERE / "questions.json", help="the hand-written questions")
+    parser.add_argument("--retrieved", type=int, default=200, help="questions on the sample documents by retrieval")
+    parser.add_argument("--top-k", type=int, default=Options().top_k, help="sources that retrieval puts before them")
     parser.add_argument("--json", type=Path, help="write the scores and the answers to this file")
     parser.add_argument("--wrong", type=int, default=12, help="print this many answers that differ from the wanted one")
     args = parser.parse_args()
@@ -213,7 +242,10 @@ def main() -> None:
     report: dict[str, Any] = {"generated": by_group(judged), "judgements": [asdict(j) for j in judged]}
     print(json.dumps(report["generated"], indent=1))
     print("\n".join(wrong[: args.wrong]))
-    asked = hand_written(player, args.questions)
+    options = Options(top_k=args.top_k)
+    if args.retrieved:
+        report["retrieved"] = retrieved(player, args.retrieved, options)
+    asked = hand_written(player, args.questions, options)
     report["hand-written"] = asked
     for number, entry in enumerate(asked, 1):
         marks = ("fact" if entry["fact"] else "NO FACT") + (
@@ -234,7 +266,7 @@ def main() -> None:
         report["draft"] = draft_agreement(played, args.draft)
     report["speed"] = speed(player, played)
     player.close()
-    for key in ("hand-written scores", "draft", "speed"):
+    for key in ("retrieved", "hand-written scores", "draft", "speed"):
         print(key, report.get(key))
     if args.json:
         args.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")

