@@ -46,9 +46,7 @@ _DETAILS = (
 )
 _STEP_SUFFIX = "{Explain step by step|Step by step, please|Please explain it step by step|Show me the steps}."
 
-_DETAIL_SUFFIX = (
-    "{Explain in detail|In detail, please|Please answer at length|A long answer, please|All details}."
-)
+_DETAIL_SUFFIX = "{Explain in detail|In detail, please|Please answer at length|A long answer, please|All details}."
 
 
 @cache
