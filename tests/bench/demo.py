@@ -1,8 +1,8 @@
 """The demo model as a client meets it: the time to its first token, and what speculation brings at its size.
 
 Run as ``python -m tests.bench.demo``. TTFT: `llmchat serve` with the sample documents, 40 questions one after the
-other, each after two earlier turns with their sources, so that a prompt has about 600 tokens. Speculation: greedy answers
-of the engine in this process, without drafts, with the draft model, with n-gram lookup, and as it is by default.
+other, each after two earlier turns with their sources, so that a prompt has about 600 tokens. Speculation: greedy
+answers of the engine in this process, without drafts, with the draft model, with n-gram lookup, and as by default.
 """
 
 from __future__ import annotations
