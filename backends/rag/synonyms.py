@@ -138,6 +138,20 @@ stack combine together several both top > combined
 outdated expiry lifetime old expired > expires expire
 volunteer foundation association ngo donation profit good cause club > nonprofits
 student pupil phd lecturer professor class study academic > schools universities
+package tier > plan plans
+dear dearer costly steep > price
+return returned cash money > refund refunded
+purse > card
+robbed leak leaked hacked theft worry > card numbers provider
+stand still skip > pause paused
+thank praise praised reward recommended > referral credit
+head grow growing > seat seats
+kid child children seminar semester thesis course teach teacher > schools universities
+peek visitor > guests
+broke door money ignore > suspended account failed
+goodbye exit roll > cancel cancelled renewal
+verdict review filed > decided request
+slip > coupon code codes
 friend neighbour brother acquaintance spread bring brought earn bonus > referral credit
 cash payout paid > credit paid
 """
