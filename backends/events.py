@@ -126,11 +126,15 @@ class Error(_Event, frozen=True):
 
 
 class Done(_Event, frozen=True):
-    """The stream is complete. `latency`: milliseconds from the request's arrival at the sender."""
+    """The stream is complete. `latency`: milliseconds from the request's arrival at the sender.
+
+    `detail` says why, in words, where `finish_reason` does not say enough: that the context is full.
+    """
 
     total_tokens: int
     latency: float
     finish_reason: FinishReason = "stop"
+    detail: str = ""
 
 
 Event: TypeAlias = Status | Token | Reasoning | Citation | Meta | Error | Done

@@ -8,7 +8,7 @@ from collections.abc import Sequence as Items
 from backends.engine.outbox import Outbox
 from backends.engine.pace import Pace
 from backends.engine.reasoning import Said
-from backends.engine.report import drafts_meta, first_meta, last_meta
+from backends.engine.report import context_full, drafts_meta, first_meta, last_meta
 from backends.engine.residency import Residency
 from backends.engine.runner import Runner
 from backends.engine.running import Running
@@ -80,7 +80,9 @@ class Answers:
             sequence.first_token_ms = now
             self._outbox.post(sequence, first_meta(sequence, self._runner.info, self._memory.busy))
         self._outbox.post(sequence, last_meta(sequence, now, used, self._memory.cells.total))
-        self._outbox.conclude(sequence, Done(sequence.completion_tokens, now, reason))
+        is_full = reason == "length" and sequence.fills_context
+        detail = context_full(self._runner.info.n_ctx) if is_full else ""
+        self._outbox.conclude(sequence, Done(sequence.completion_tokens, now, reason, detail))
 
     def fail(self, sequence: Sequence, error: BackendError) -> None:
         """The answer ends with `error`; others are not affected."""

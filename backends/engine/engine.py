@@ -161,6 +161,7 @@ class Engine:
             text = Detokenizer(request.sampling.stop, closing)
             sequence = Sequence(prompt, limit, draw, text, arrival, feature=request.feature)
             sequence.loaded_ms = loaded_ms
+            sequence.fills_context = request.max_tokens is None and limit < request.token_limit
             sequence.patience = request.queue_timeout or getattr(self.options.queue_timeout, request.feature)
             steps.submit(sequence)
         return sequence, steps

@@ -57,3 +57,8 @@ def last_meta(it: Sequence, now: float, kv_used: int, kv_cells: int) -> Meta:
         kv_cells=kv_cells,
         spans=(Span("total_generation", it.first_token_ms, now - it.first_token_ms),),
     )
+
+
+def context_full(n_ctx: int) -> str:
+    """Why an answer ends that has used all of the context."""
+    return f"the context of {n_ctx:,} tokens is full: start a new conversation, or raise n_ctx"

@@ -62,7 +62,8 @@ class Sequence:
     `tokens` is the prompt and what was sampled so far; the first `computed` of them are in the KV cache. While more
     than one is pending the sequence prefills; with one pending it decodes. `slot` is llama.cpp's sequence id, -1 while
     it waits. `cached` counts prompt tokens that were in the cache before; they are shared within a `partition` only.
-    `due` is its place in line, where it stays for `patience` seconds at most. Times are milliseconds since `arrival`.
+    `fills_context`: its limit is what the context leaves. `due` is its place in line, where it stays for `patience`
+    seconds at most. Times are milliseconds since `arrival`.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Sequence:
         self.arrival = arrival
         self.partition = partition
         self.feature = feature
+        self.fills_context = False
         self.due = 0.0
         self.patience = math.inf
         self.loaded_ms = 0.0  # how long it waited for the model

@@ -59,6 +59,7 @@ class _Record(msgspec.Struct, omit_defaults=True):
     tokens: int = 0
     chunk_ms: bytes = b""
     chunk_tokens: bytes = b""
+    detail: str = ""
 
 
 class Timeline:
@@ -75,6 +76,7 @@ class Timeline:
         self.end_ms: float | None = None
         self.outcome: Outcome = "running"
         self.error: Error | None = None
+        self.detail = ""  # why it ended, where the outcome does not say enough
         self.tokens = 0
         self.chunk_ms = array("f")
         self.chunk_tokens = array("H")
@@ -96,6 +98,7 @@ class Timeline:
                     "cancelled": "cancelled",
                     "interrupted": "interrupted",
                 }
+                self.detail = event.detail
                 self.end(outcomes.get(event.finish_reason, "complete"), at)
             case Error():
                 self.error = event
@@ -138,6 +141,7 @@ class Timeline:
             tokens=self.tokens,
             chunk_ms=self.chunk_ms.tobytes(),
             chunk_tokens=self.chunk_tokens.tobytes(),
+            detail=self.detail,
         )
         return msgspec.msgpack.encode(record)
 
@@ -149,6 +153,7 @@ class Timeline:
         timeline.usage, timeline.outcome, timeline.error = record.usage, record.outcome, record.error
         timeline.first_token_ms, timeline.last_token_ms = record.first_token_ms, record.last_token_ms
         timeline.end_ms, timeline.tokens = record.end_ms, record.tokens
+        timeline.detail = record.detail
         timeline.chunk_ms.frombytes(record.chunk_ms)
         timeline.chunk_tokens.frombytes(record.chunk_tokens)
         timeline._reported = {(span.stage, span.by): span for span in record.spans}

@@ -221,6 +221,8 @@ async def test_a_default_limit_is_cut_to_what_is_left(start: StartEngine) -> Non
     assert answer.done.finish_reason == "length"
     assert answer.metas[0].prompt_tokens is not None
     assert answer.done.total_tokens == 512 - answer.metas[0].prompt_tokens
+    assert "the context of 512 tokens is full" in answer.done.detail
+    assert (await ask(engine, "pause", 8)).done.detail == ""
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,11 @@ def test_the_endings_are_told_apart(event: Event, outcome: str) -> None:
     assert (timeline.outcome, timeline.end_ms) == (outcome, 2)
 
 
+def test_what_an_ending_says_of_itself_is_kept() -> None:
+    timeline = Timeline.load(played((1, Token("a")), (2, Done(1, 1, "length", "the context is full"))).dump())
+    assert (timeline.outcome, timeline.detail) == ("truncated", "the context is full")
+
+
 def test_statuses_grow_spans_until_a_report_replaces_them() -> None:
     timeline = played((2, Status("queued")), (30, Status("prefilling")))
     assert timeline.spans(50) == [

@@ -99,7 +99,7 @@ class TextOutput:
             self._stdout.write("\n" + "\n".join(footnotes) + "\n")
             self._stdout.flush()
         if timeline.error is None and timeline.outcome in _ENDINGS:
-            self._complain(_ENDINGS[timeline.outcome])
+            self._complain(timeline.detail or _ENDINGS[timeline.outcome])
 
     def _scrubbed(self, text: str) -> str:
         ready, self._held = hold(self._held + text)

@@ -111,8 +111,9 @@ class TranscriptView:
 
     def _note(self, turn: Turn) -> str | None:
         slow = slow_first_token(turn.timeline, self._budget.ttft_ms) if turn.timeline else None
-        cut = "Ctrl+G continues" if turn.outcome in CONTINUABLE and turn.content else None
-        return " · ".join(part for part in (cut, slow) if part) or None
+        detail = turn.timeline.detail if turn.timeline else None
+        cut = "Ctrl+G continues" if turn.outcome in CONTINUABLE and turn.content and not detail else None
+        return " · ".join(part for part in (detail, cut, slow) if part) or None
 
 
 def _key(turn: Turn) -> str:
