@@ -8,6 +8,7 @@
     scheduler.py    what the step computes and who is admitted (pure)
     kv_cache.py     the account of KV cells (pure)
     residency.py    where prefixes rest that may come again; prefix_cache.py: which, and who goes first (pure)
+    checkpoints.py  whole states, for models whose memory has no parts (pure)
     runner.py       computes with llama.cpp; load.py loads it, library.py finds it, machine.py says what there is
     sampler.py      draws a token, by the rule in draw.py and with dice.py; detokenizer.py: what of it may be shown
     grammar.py      which tokens a grammar lets follow; gbnf.py, json_schema.py: where it comes from

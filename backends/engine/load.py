@@ -157,7 +157,7 @@ def _token_bytes(c: Any, model: Any, metadata: dict[str, str], options: EngineOp
 
 
 def _residency(c: Any, model: Any, options: EngineOptions) -> Residency:
-    """Where prefixes are kept. Nowhere with recurrent and hybrid models: they can only forget a sequence as a whole.
+    """Where prefixes are kept. Recurrent and hybrid models have no parts to keep: see checkpoints.py.
 
     Sliding windows are no obstacle, as llama.cpp keeps their full length here (`swa_full`, its default).
     """

@@ -67,7 +67,7 @@ class StepLoop:
 
     def warm(self, hint: Sequence) -> None:
         """Compute the prompt of `hint` when there is nothing else to do, and keep it. A newer one takes its place."""
-        if self._memory.keeps:
+        if self._memory.remembers:
             self._inbox.hint(hint)
 
     def cancel(self, sequence: Sequence) -> None:

@@ -51,7 +51,10 @@ def certain_prompt(runner: Runner, template: ChatTemplate, request: ChatRequest)
     for word in ("0", "x"):
         turn = msgspec.structs.replace(draft, content=f"{typed} {word}" if typed else word)
         prompts.append(_prompt(runner, template, msgspec.structs.replace(request, messages=(*turns, turn)))[0])
-    return prompts[0][: common_prefix(pack(prompts[0]), pack(prompts[1]))]
+    certain = prompts[0][: common_prefix(pack(prompts[0]), pack(prompts[1]))]
+    while certain and runner.piece(certain[-1]).isspace():  # it may merge with the word behind it
+        certain.pop()
+    return certain
 
 
 def _prompt(runner: Runner, template: ChatTemplate, request: ChatRequest) -> tuple[list[int], str]:

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Sequence as Items
 
+from backends.engine.checkpoints import Checkpoints
 from backends.engine.kv_cells import KvCells
 from backends.engine.machine import available_memory
 from backends.engine.options import EngineOptions
@@ -40,6 +41,7 @@ class Residency:
         self.cells = KvCells(runner.info.kv_cells)
         self.costs = Costs()
         self.cache = PrefixCache(host_limit(options))
+        self.checkpoints = _checkpoints(runner, options)
         self._free = list(range(runner.slots))
         self._fresh: deque[Prefix] = deque()  # kept, and not yet copied out
         self._draft: Prefix | None = None
@@ -58,6 +60,11 @@ class Residency:
     def keeps(self) -> bool:
         """Whether cells are shared at all."""
         return self._kind != "none"
+
+    @property
+    def remembers(self) -> bool:
+        """Whether what is computed now may serve a later request."""
+        return self.keeps or self.checkpoints is not None
 
     # ---- slots and cells of running sequences
 
@@ -105,6 +112,7 @@ class Residency:
 
         A `draft` is soon followed by another, or by the request that it is of: the newest one is not copied out.
         """
+        self.checkpoint(slot, tokens, partition, draft)
         if not self.keeps or len(tokens) < MIN_SHARED:
             self.free(slot)
             return
@@ -118,6 +126,18 @@ class Residency:
             kept, self._draft = self._draft or kept, kept
         if kept is not self._draft:
             self._fresh.append(kept)
+
+    def checkpoint(self, slot: int, tokens: Items[int], partition: str, draft: bool = False) -> None:
+        """Copy the state of the sequence in `slot`, which holds `tokens`, where the model's memory is such a state."""
+        packed = pack(tokens)
+        if self.checkpoints is None or len(tokens) < MIN_RESTORED or self.checkpoints.has(partition, packed):
+            return
+        self.checkpoints.add(partition, packed, self._runner.save(slot), draft)
+
+    def resume(self, slot: int, packed: bytes, partition: str) -> int:
+        """Put the state into the empty `slot` that goes furthest into `packed`. Returns how many tokens are there."""
+        found = self.checkpoints.find(partition, packed) if self.checkpoints is not None else None
+        return found.tokens if found is not None and self._runner.restore(slot, found.state) else 0
 
     @property
     def unsettled(self) -> bool:
@@ -215,3 +235,9 @@ def host_limit(options: EngineOptions) -> int:
         return options.kv_host_mib << 20
     memory = available_memory()
     return DEFAULT_HOST_BYTES if memory is None else memory // 8
+
+
+def _checkpoints(runner: Runner, options: EngineOptions) -> Checkpoints | None:
+    """None where the model's memory can be shared in parts, or nothing is to be kept."""
+    wanted = not runner.can_roll_back and options.kv_residency != "none"
+    return Checkpoints(host_limit(options)) if wanted else None

@@ -68,7 +68,9 @@ class Running:
             self._memory.promise(it.slot, it.cells)
             if prefix is not None:
                 it.computed = self._memory.restore(prefix, it.slot, kept)
-                self._memory.cells.fill(it.slot, it.computed)
+            else:
+                it.computed = self._memory.resume(it.slot, packed, it.partition)
+            self._memory.cells.fill(it.slot, it.computed)
         it.cached = it.computed
         self._sequences[it.key] = it
         self._changes += 1
@@ -129,6 +131,10 @@ class Running:
         """`tokens` more of `it` are in the KV cache."""
         it.computed += tokens
         self._memory.cells.fill(it.slot, it.computed)
+
+    def prefilled(self, it: Sequence) -> None:
+        """All of the prompt of `it` is computed, and nothing else."""
+        self._memory.checkpoint(it.slot, it.tokens[: it.computed], it.partition)
 
     def pass_on(self) -> None:
         """Whoever waits for a prompt that another computes takes what has been computed of it."""

@@ -130,6 +130,7 @@ class Stepper:
         if it.prefilled_ms is not None:
             return
         it.prefilled_ms = it.now()
+        self._running.prefilled(it)
         tokens = it.prompt_tokens - it.cached
         if tokens >= MIN_RESTORED and it.started_ms is not None:  # short ones say nothing about long ones
             self._costs.computed(tokens, (it.prefilled_ms - it.started_ms) / 1000)
