@@ -1,6 +1,6 @@
 """Streaming Markdown for the terminal: untrusted text in pieces in, strips out.
 
-`sanitize` makes text safe, `splitter` cuts what grows into settled blocks and an open rest, `parser` and `render` draw
-a block (`inline`, `table`, `highlight`, on lines made by `flow`), `mend` keeps what is unfinished calm, and `document`
-puts them together.
+`sanitize` makes text safe, `stream` cuts it into lines, `reader` (`line_starts`) makes `blocks` of them; `render` draws a
+block (`parser`, `inline`, `links`, `table`, on lines made by `flow`) within what `layout` puts around it, `growing` one
+that is still open, `mend` keeps what is unfinished calm, `highlight` colours code, and `document` puts them together.
 """

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from tui.markdown.flow import Line, Run, pad, width_of, wrap
 from tui.markdown.palette import Palette
-from tui.markdown.text_strip import Border
+from tui.markdown.text_strip import ROW_SEAM, Border
 
 _GAP = " │ "
 _NARROWEST = 6
@@ -106,8 +106,8 @@ def _shares(natural: Sequence[int], room: int) -> list[int] | None:
 def _row(cells: Sequence[list[Run]], widths: Sequence[int], align: Sequence[str], palette: Palette) -> Iterator[Line]:
     columns = [[_without_seams(line) for line in wrap(runs, width)] for runs, width in zip(cells, widths, strict=False)]
     columns += [[] for _ in widths[len(columns) :]]
-    for pieces in zip_longest(*columns, fillvalue=()):
-        line: Line = []
+    for number, pieces in enumerate(zip_longest(*columns, fillvalue=())):
+        line: Line = [ROW_SEAM] if number else []
         for column, piece in enumerate(pieces):
             if column:
                 line.append(Border(_GAP, palette.rule))

@@ -19,6 +19,9 @@ BLANK_SEAM = Segment("")
 """The line was broken at a blank, which is not drawn."""
 CUT_SEAM = Segment("")
 """The line was broken within a word, or in code."""
+ROW_SEAM = Segment("")
+"""The line goes on with the cells of the table row above."""
+_JOINTS = {id(BLANK_SEAM): " ", id(CUT_SEAM): "", id(ROW_SEAM): "\t"}
 
 Code = Literal["", "first", "rest"]
 
@@ -39,7 +42,8 @@ class TextStrip(Strip):
     """A line of a message.
 
     `spans` are the (start, end) cells of its text, `joint` is what stands between the line above and this one where
-    both are one line of text (None: they are not), `code` says whether it is part of a code block.
+    both are one line of text (None: they are not; a tab: each column goes on), `code` says whether it is part of a code
+    block.
     """
 
     __slots__ = ["code", "joint", "spans"]
@@ -81,19 +85,22 @@ class TextStrip(Strip):
 
         The columns of a table stand apart by tabs. Characters that are partly in are in.
         """
-        line = self.text
         if not self.spans:
-            return None if line.strip(" ▎▌") else ""
+            return None if self.text.strip(" ▎▌") else ""
+        return "\t".join(self.columns(start, end)).strip("\t")
+
+    def columns(self, start: int = 0, end: int | None = None) -> list[str]:
+        """That text by the columns of a table."""
+        line = self.text
         end = self.end if end is None else end
-        pieces: list[str] = []
+        found = [""]
         last = 0
         for left, right in self.spans:
-            if pieces and "│" in line[slice(*indices(line, last, left))]:
-                pieces.append("\t")
+            found.extend([""] * line[slice(*indices(line, last, left))].count("│"))
             first, after = indices(line, max(left, start), min(right, end))
-            pieces.append(line[first:after])
+            found[-1] += line[first:after]
             last = right
-        return "".join(pieces).strip("\t")
+        return found
 
 
 EMPTY = TextStrip([], 0)
@@ -110,8 +117,8 @@ def to_strip(line: Iterable[Segment], margin: int, palette: Palette) -> TextStri
     for segment in line:
         text = segment.text
         if not text:
-            if not spans and (segment is BLANK_SEAM or segment is CUT_SEAM):
-                joint = " " if segment is BLANK_SEAM else ""
+            if not spans:
+                joint = _JOINTS.get(id(segment), joint)
             continue
         end = at + (len(text) if text.isascii() else cell_len(text))
         if isinstance(segment, Border):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rich.cells import cell_len
 
@@ -181,6 +182,7 @@ def text_of(stack: MessageStack, selected: Extent) -> str:
     """What is copied: messages and blocks of code that are selected as a whole give their source, all else the
     visible text without soft wraps, borders, padding and blanks at the ends of lines."""
     lines: list[str] = []
+    row_cells: list[str] = []
     line = selected.first
     while line <= selected.last and (found := stack.find(line)) is not None:
         view, row = found
@@ -190,11 +192,17 @@ def text_of(stack: MessageStack, selected: Extent) -> str:
             line += whole.last - row + 1
             continue
         strip = view.text_line(row)
-        text = strip.between(*(selected.on(line) or (0, 0)))
-        if strip.joint is not None and lines and line > selected.first:
+        cells = selected.on(line) or (0, 0)
+        text = strip.between(*cells)
+        if strip.joint == "\t" and lines and line > selected.first:
+            more = zip_longest(row_cells, strip.columns(*cells), fillvalue="")
+            row_cells = [f"{above} {below}".strip() for above, below in more]
+            lines[-1] = "\t".join(row_cells).strip("\t")
+        elif strip.joint is not None and lines and line > selected.first:
             lines[-1] += strip.joint + (text or "")
         elif text is not None:
             lines.append(text)
+            row_cells = strip.columns(*cells)
         line += 1
     return "\n".join(text.rstrip() for text in lines).strip("\n")
 

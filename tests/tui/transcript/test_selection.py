@@ -84,6 +84,19 @@ async def test_whole_messages_and_blocks_give_their_source() -> None:
         assert transcript.selected_text == "all:\n\techo\n\nend"
 
 
+async def test_cells_of_a_table_are_copied_whole() -> None:
+    async with staged((40, 30)) as (_, transcript, pilot):
+        head = "| a | long words in the head of it | c |\n|---|---|---|\n"
+        table = head + "| | words that have to be wrapped | z |\n| 1 | | 3 |"
+        transcript.add("assistant", f"before\n\n{table}\n\nafter")
+        await until(shows(transcript, "after"))
+        x, y = find(transcript, "after")
+        await drag(pilot, find(transcript, "a │"), (x + 1, y))
+        assert transcript.selected_text == (
+            "a\tlong words in the head of it\tc\nwords that have to be wrapped\tz\n1\t\t3\n\naf"
+        )
+
+
 async def test_clicks_take_words_and_lines() -> None:
     async with staged((30, 20)) as (_, transcript, pilot):
         transcript.add("assistant", "see https://x.org/a-b?c, 你好 and so on until the line is over\nnext")
