@@ -8,6 +8,7 @@ without a refresh, and say that they have moved.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Generic, TypeVar
 
 from rich.console import RenderableType
@@ -21,6 +22,7 @@ from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.terminal.pace import QUESTION, Pace
 from tui.terminal.picture import Picture, move_to
 
 T = TypeVar("T")
@@ -33,6 +35,7 @@ class PaintedApp(App[T], Generic[T]):
 
     _picture: Picture | None = None
     _written_by: object = None
+    _pace: Pace | None = None
     _plain_view: tuple[object, dict[Widget, Region | None]] = (None, {})
 
     # What Textual writes
@@ -64,6 +67,7 @@ class PaintedApp(App[T], Generic[T]):
             picture = self._picture = Picture(width, height, self.console)
         if driver._writer_thread is not self._written_by:  # it began, or goes on after it was suspended
             self._written_by = driver._writer_thread
+            self._pace = Pace()
             picture.forget()
         return picture
 
@@ -74,7 +78,23 @@ class PaintedApp(App[T], Generic[T]):
             return
         self._previous_cursor_position = cursor
         text += move_to(*cursor)
-        self._driver.write(f"{SYNC_START}{text}{SYNC_END}" if self._sync_available else text)
+        if self._sync_available:
+            text = f"{SYNC_START}{text}{SYNC_END}"
+            if self._pace is not None and self._pace.write(len(text), monotonic()):
+                text += QUESTION
+        self._driver.write(text)
+
+    def on_terminal_supports_synchronized_output(self) -> None:
+        """The terminal has answered: the first time what it can do, then how far it has got."""
+        if self._pace is not None:
+            self._pace.answered(monotonic())
+
+    @property
+    def terminal_is_behind(self) -> bool:
+        """Whether what is written now would only wait for what was written before."""
+        writer = getattr(self._driver, "_writer_thread", None)
+        queued = writer is not None and not writer._queue.empty()
+        return queued or (self._pace is not None and self._pace.behind(monotonic()))
 
     # What widgets paint
 
@@ -118,6 +138,11 @@ class PaintedApp(App[T], Generic[T]):
 
 def _nothing(_part: Region) -> list[Put]:
     return []
+
+
+def terminal_is_behind(app: App[object]) -> bool:
+    """Whether what is written now would only wait for what was written before, as far as that is known."""
+    return isinstance(app, PaintedApp) and app.terminal_is_behind
 
 
 def in_plain_view(widget: Widget) -> bool:

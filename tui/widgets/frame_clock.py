@@ -8,6 +8,8 @@ from time import monotonic
 
 from textual.widget import Widget
 
+from tui.terminal.painted_app import terminal_is_behind
+
 
 class FrameClock:
     """Coalesces requests to draw into frames.
@@ -45,14 +47,8 @@ class FrameClock:
         self.planned = False
         start = monotonic()
         self._next = start + 1 / self.fps
-        if self._terminal_is_behind():
+        if terminal_is_behind(self._widget.app):
             self.request()
             return
         self._draw()
         self._next = max(self._next, start + 3 * (monotonic() - start))
-
-    def _terminal_is_behind(self) -> bool:
-        """Whether Textual's writer still holds a frame: another would only queue up behind it."""
-        writer = getattr(getattr(self._widget.app, "_driver", None), "_writer_thread", None)
-        queue = getattr(writer, "_queue", None)
-        return queue is not None and not queue.empty()

@@ -12,18 +12,20 @@ the terminal". Only ratios within one run mean anything. Linux only; about 20 mi
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
+import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tests.bench.screen import process_usage
 from tests.bench.screen.clients import LLM, LLM_VARIABLE, field_of_clients
-from tests.bench.screen.plan import FULL_CELLS, QUICK, Cell, Plan, Row, carry_out
+from tests.bench.screen.plan import FULL_CELLS, QUICK, Cell, Plan, carry_out
 from tests.bench.screen.report import table
+from tests.bench.screen.results import Results
 
 
 def main() -> None:
@@ -36,21 +38,22 @@ def main() -> None:
         _tell(f"llm is left out: it is not installed (${LLM_VARIABLE} can name it; see --help)")
     if wanted.clients:
         clients = [client for client in clients if any(part in client.name for part in wanted.clients)]
-    load = os.getloadavg()
-    rows: list[Row] = []
-    try:
-        for row in carry_out(_plan(wanted), clients, _tell):
-            rows.append(row)
-            wanted.json.write_text(json.dumps({"machine": _machine(load), "rows": [row._asdict() for row in rows]}))
-    except KeyboardInterrupt:
-        _tell("interrupted: the table has what there is")
-    print(table(rows))
-    print(f"\n{_sentence(load)}")
+    results = Results(wanted.json, resumed=wanted.resume or wanted.report)
+    if not wanted.report:
+        results.begin(_machine())
+        end = time.monotonic() + wanted.seconds
+        try:
+            for row in carry_out(_plan(wanted), clients, results.taken, lambda: end - time.monotonic(), _tell):
+                results.add(row)
+        except KeyboardInterrupt:
+            _tell("interrupted: the table has what there is")
+    print(table(results.rows))
+    print(f"\n{_sentence(results.machines)}")
 
 
 def _plan(wanted: argparse.Namespace) -> Plan:
     plan = QUICK if wanted.quick else Plan()
-    given = {name: getattr(wanted, name) for name in ("cells", "runs", "starts", "keys", "cancels")}
+    given = {name: getattr(wanted, name) for name in ("cells", "runs", "starts", "keys", "cancels", "idle")}
     return replace(plan, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -65,8 +68,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--starts", type=int, help="cold starts")
     parser.add_argument("--keys", type=int, help="keys typed while an answer streams, at most 64")
     parser.add_argument("--cancels", type=int, help="answers cancelled")
+    parser.add_argument("--idle", type=float, metavar="SECONDS", help="how long doing nothing is watched")
     parser.add_argument("--clients", type=lambda text: text.split(","), metavar="PART,...", help="parts of their names")
     parser.add_argument("--json", type=Path, default=Path("bench-screen.json"), help="where every result goes")
+    parser.add_argument("--resume", action="store_true", help="go on with what --json has, instead of anew")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing that would take longer")
+    parser.add_argument("--report", action="store_true", help="measure nothing: the table of what --json has")
     return parser.parse_args()
 
 
@@ -76,22 +83,19 @@ def _cells(text: str) -> tuple[Cell, ...]:
     return tuple(Cell(int(tokens), int(rate)) for tokens, rate in pairs)
 
 
-def _machine(load: tuple[float, float, float]) -> dict[str, object]:
+def _machine() -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "textual": version("textual"),
-        "load_before": load[0],
-        "load_after": os.getloadavg()[0],
+        "load": os.getloadavg()[0],
     }
 
 
-def _sentence(load: tuple[float, float, float]) -> str:
-    about = _machine(load)
-    return (
-        f"{about['cores']} cores, Python {about['python']}, Textual {about['textual']}; "
-        f"load {load[0]:.1f} before, {os.getloadavg()[0]:.1f} after."
-    )
+def _sentence(machines: list[dict[str, Any]]) -> str:
+    loads = ", ".join(f"{machine['load']:.1f}" for machine in machines)
+    kinds = {f"{about['cores']} cores, Python {about['python']}, Textual {about['textual']}" for about in machines}
+    return f"{'; '.join(sorted(kinds))}; load before each piece of the run: {loads}."
 
 
 def _tell(line: str) -> None:

@@ -14,6 +14,7 @@ OURS = "llmchat, "
 PLAIN_KEYBOARD = ", plain keyboard"
 MINIMAL = "textual-minimal"
 LLM = "llm"
+ALONE = "transcript alone"
 LLM_VARIABLE = "BENCH_LLM"
 """Environment variable with the path of the `llm` command, where it is not on the PATH."""
 
@@ -47,6 +48,11 @@ def minimal() -> Client:
     return Client(MINIMAL, (sys.executable, "-m", "tests.bench.screen.textual_minimal", "{url}"), "Ask anything")
 
 
+def alone() -> Client:
+    """The transcript in a bare Textual app."""
+    return Client(ALONE, (sys.executable, "-m", "tests.bench.screen.bare_transcript", "{url}"), "Ask anything")
+
+
 def llm() -> Client | None:
     """``llm chat``, which prints text as it comes and has no screen; None where it is not installed."""
     found = shutil.which(os.environ.get(LLM_VARIABLE, "llm"))
@@ -64,7 +70,7 @@ def llm() -> Client | None:
 
 def field_of_clients() -> list[Client]:
     """Everybody that can be raced here."""
-    clients = [ours("off"), ours("full"), minimal()]
+    clients = [ours("off"), ours("full"), alone(), minimal()]
     if (third := llm()) is not None:
         clients.append(third)
     return clients

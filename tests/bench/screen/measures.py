@@ -33,6 +33,10 @@ LETTERS = "".join(map(chr, range(0x410, 0x450)))
 """Cyrillic: no answer has them, so that each is found in what is written without drawing it."""
 
 
+FIRST = b"Section"
+"""What stands in the first tokens of every answer, and then in none for long."""
+
+
 def percentile(values: Sequence[float], percent: float) -> float | None:
     """The nearest-rank percentile; None of nothing."""
     ordered = sorted(values)
@@ -97,6 +101,18 @@ def _wait_for_the_end(stage: Stage, begin: int, last: int, until: float) -> bool
     return False
 
 
+def idle(client: Client, seconds: float) -> Result:
+    """CPU time while nothing happens, after an answer, as a share of one core."""
+    with staged(client, 1, 1.0) as stage:
+        stage.wait_until_ready()
+        stage.warm_up()
+        time.sleep(2.0)
+        pid = stage.terminal.pid
+        cpu, at = process_usage.cpu_seconds(pid), time.monotonic()
+        time.sleep(seconds)
+        return {"cpu_percent": 100 * (process_usage.cpu_seconds(pid) - cpu) / (time.monotonic() - at)}
+
+
 def echo(client: Client, keys: int) -> Result:
     """Milliseconds from a key to its letter on the terminal, while an answer streams at 2,000 tokens a second."""
     with staged(client, BUSY_TOKENS, BUSY_RATE) as stage:
@@ -129,23 +145,30 @@ def _echoed_after(terminal: RecordedTerminal, letter: str) -> float:
 
 
 def cancel(client: Client, times: int) -> Result:
-    """Milliseconds from Esc to the server's seeing the connection closed, at 2,000 tokens a second."""
+    """Milliseconds from Esc to the server's seeing the connection closed, at 2,000 tokens a second.
+
+    `first_ms`: the 95th percentile from the server's write of the first token to the first of its text on the terminal.
+    """
     with staged(client, BUSY_TOKENS, BUSY_RATE) as stage:
         stage.wait_until_ready()
         stage.warm_up()
-        lags = []
+        lags: list[float] = []
+        firsts: list[float] = []
         for _ in range(times):
             already = len(stage.server.events)
             stage.ask("Again, at length")
-            stage.server.wait_for("first", 10, already)
+            first = stage.server.wait_for("first", 10, already)
             time.sleep(0.7)
+            shown = (read.at for read in stage.terminal.reads if first and read.at > first["t"] and FIRST in read.data)
+            if first and (at := next(shown, None)) is not None:
+                firsts.append((at - first["t"]) * 1000)
             pressed = stage.terminal.press("escape")
             gone = stage.server.wait_for("disconnect", KEY_PATIENCE, already)
             lags.append((gone["t"] - pressed) * 1000 if gone else KEY_PATIENCE * 1000)
             if gone is None:
                 break
             stage.terminal.forget()
-    return _summary(lags)
+    return _summary(lags) | {"first_ms": percentile(firsts, 95)}
 
 
 def _summary(values: Sequence[float]) -> Result:

@@ -37,6 +37,8 @@ FIGURES = (
     Figure("stream", "load", "(load of the machine)", 1),
     Figure("echo", "p50_ms", "key echo p50 at 2,000 tokens/s, ms"),
     Figure("echo", "p95_ms", "key echo p95, ms"),
+    Figure("idle", "cpu_percent", "CPU while idle, % of a core", 2),
+    Figure("cancel", "first_ms", "first token to the eye p95, ms"),
     Figure("cancel", "p50_ms", "Esc to the server p50 at 2,000 tokens/s, ms"),
     Figure("cancel", "p95_ms", "Esc to the server p95, ms"),
 )
@@ -67,7 +69,7 @@ def _lines(rows: Sequence[Row]) -> Iterator[tuple[Figure, Cell | None]]:
 
 def _median(rows: Sequence[Row], figure: Figure, cell: Cell | None, client: str) -> float | None:
     mine = [row.result for row in rows if (row.what, row.cell, row.client) == (figure.what, cell, client)]
-    values = [value for result in mine if (value := result[figure.key]) is not None]
+    values = [value for result in mine if (value := result.get(figure.key)) is not None]
     return statistics.median(values) if values else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import AsyncIterator
 from typing import ClassVar
 
 import httpx
@@ -12,6 +13,17 @@ from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Input, Markdown
+
+
+async def pieces(client: httpx.AsyncClient, url: str, prompt: str) -> AsyncIterator[str]:
+    body = {"model": "race-model", "stream": True, "messages": [{"role": "user", "content": prompt}]}
+    async with aconnect_sse(client, "POST", f"{url}/chat/completions", json=body) as source:
+        async for event in source.aiter_sse():
+            if event.data == "[DONE]":
+                break
+            choices = json.loads(event.data)["choices"]
+            if choices and (text := choices[0]["delta"].get("content")):
+                yield text
 
 
 class Minimal(App[None]):
@@ -34,16 +46,10 @@ class Minimal(App[None]):
     async def ask(self, prompt: str) -> None:
         markdown = Markdown()
         await self.query_one("#log").mount(markdown)
-        body = {"model": "race-model", "stream": True, "messages": [{"role": "user", "content": prompt}]}
         stream = Markdown.get_stream(markdown)
         try:
-            async with aconnect_sse(self.client, "POST", f"{sys.argv[1]}/chat/completions", json=body) as source:
-                async for event in source.aiter_sse():
-                    if event.data == "[DONE]":
-                        break
-                    choices = json.loads(event.data)["choices"]
-                    if choices and (text := choices[0]["delta"].get("content")):
-                        await stream.write(text)
+            async for text in pieces(self.client, sys.argv[1], prompt):
+                await stream.write(text)
         finally:
             await stream.stop()
 
