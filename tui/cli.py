@@ -188,6 +188,26 @@ def backends(config: Config = None) -> None:
     _exit(command)
 
 
+@app.command()
+def doctor(
+    config: Config = None,
+    backend: BackendName = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="FILE.gguf", help="What of this model fits here.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+) -> None:
+    """Versions, build, machine, configuration, folders, terminal; and what of a model fits into memory."""
+
+    def command() -> ExitCode:
+        from tui.commands import doctor
+        from tui.target import Target
+
+        return doctor.run(Target(config, backend, model=model), json)
+
+    _exit(command)
+
+
 bench = typer.Typer(help="Measure: load on any backend, or our engine beside llama-server.", rich_markup_mode=None)
 app.add_typer(bench, name="bench", invoke_without_command=True)
 

@@ -23,7 +23,7 @@ from backends.bench.models import make
 from backends.bench.record import Record
 from backends.bench.servers import llama_server, our_server, rival_flags
 from backends.bench.suite import Contender, Entry, Setup
-from backends.engine.library import crashes_repacked, load_library
+from backends.engine.library import crashes_repacked, library_folder, load_library
 from backends.engine.machine import physical_cores, threads_for
 from backends.engine.options import EngineOptions
 from backends.errors import BackendError, Code
@@ -135,14 +135,11 @@ class Measuring:
             options, threads, not crashes_repacked(self._library), bool(self._library.llama_supports_gpu_offload())
         )
         flags += [draft if flag == "DRAFT" else flag for flag in it.flags]
-        libraries = same_libraries(self._bench.rival)
+        libraries = same_libraries(self._bench.rival, library_folder(self._library))
         return await stack.enter_async_context(llama_server(self._bench.rival, flags, log, libraries))
 
 
-def same_libraries(rival: Path) -> Path | None:
-    """Our llama.cpp libraries, if `rival` was linked to the same version: on them it computes with the same kernels."""
-    import llama_cpp
-
-    ours = Path(llama_cpp.__file__).parent / "lib"
+def same_libraries(rival: Path, ours: Path) -> Path | None:
+    """`ours`, the folder of our llama.cpp, if `rival` was linked to that version: on it, it computes as we do."""
     theirs = sorted(path.name for path in rival.resolve().parent.glob("lib*ggml-base.so.*.*"))
     return ours if theirs and all((ours / name).exists() for name in theirs) else None

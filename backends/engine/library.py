@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 from backends.errors import BackendError, Code
@@ -66,10 +67,20 @@ def abort_callback(library: Any) -> Any:
     return library.ggml_abort_callback(address)
 
 
-def crashes_repacked(library: Any) -> bool:
-    """True where quantized weights must stay as they are in the file: with llama.cpp's AMX kernels compiled in.
+MENDED = "amx_tiles.h"
+"""What build.py leaves beside the libraries when it has mended the AMX kernels (trim.cmake)."""
 
-    GCC 12 passes their tile configuration half written, and the first use ends the process (SIGSEGV on ``ldtilecfg``).
-    Which compiler it was cannot be asked.
+
+def library_folder(library: Any) -> Path:
+    """Where the libraries of llama.cpp lie."""
+    return Path(os.environ.get("LLAMA_CPP_LIB_PATH") or Path(library.__file__).parent / "lib")
+
+
+def crashes_repacked(library: Any) -> bool:
+    """True where quantized weights must stay as they are in the file: with AMX kernels that nobody has mended.
+
+    GCC passes their tile configuration half written, and the first use ends the process (SIGSEGV on ``ldtilecfg``).
+    Which compiler it was cannot be asked; our own build leaves a sign that it is put right there.
     """
-    return b"AMX_INT8 = 1" in library.llama_print_system_info()
+    has_amx = b"AMX_INT8 = 1" in library.llama_print_system_info()
+    return has_amx and not (library_folder(library) / MENDED).exists()

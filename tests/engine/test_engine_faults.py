@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from backends.engine import Engine, EngineOptions
-from backends.engine.library import crashes_repacked
+from backends.engine.library import MENDED, crashes_repacked
 from backends.engine.runner import ABORTED, Job, Runner
 from backends.engine.running import Running
 from backends.engine.step import Stepper
@@ -148,8 +148,16 @@ def test_options_are_checked(options: dict[str, Any]) -> None:
         msgspec.convert({"model": "m.gguf", **options}, EngineOptions)
 
 
-@pytest.mark.parametrize(("system", "crashes"), [(b"CPU : AVX2 = 1 | ", False), (b"CPU : AMX_INT8 = 1 | ", True)])
-def test_weights_are_not_repacked_for_kernels_that_may_crash(system: bytes, crashes: bool) -> None:
+@pytest.mark.parametrize(
+    ("system", "mended", "crashes"),
+    [(b"CPU : AVX2 = 1 | ", False, False), (b"CPU : AMX_INT8 = 1 | ", False, True), (b"AMX_INT8 = 1 | ", True, False)],
+)
+def test_weights_are_not_repacked_for_kernels_that_may_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: bytes, mended: bool, crashes: bool
+) -> None:
+    if mended:
+        (tmp_path / MENDED).touch()
+    monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(tmp_path))
     assert crashes_repacked(SimpleNamespace(llama_print_system_info=lambda: system)) is crashes
 
 
