@@ -12,6 +12,8 @@ FENCE = re.compile(r"(`{3,})([^`]*)\Z|(~{3,})(.*)\Z")
 MARKER = re.compile(r"([*+-])|(\d{1,9})([.)])")
 DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.)+\]:", re.DOTALL)
 BOX = re.compile(r"\[[ xX]\] (?=\S)")
+MAX_COLUMNS = 200
+"""Columns of a table; with more of them it is text."""
 _DELIMITER = re.compile(r"[|:-][|: \t-]+\Z")
 _ALIGNMENT = re.compile(r":?-+:?\Z")
 
@@ -64,12 +66,12 @@ def cells_of(row: str) -> list[str]:
         pieces.pop(0)
     if pieces and not pieces[-1]:
         pieces.pop()
-    return [piece.strip(" \t") for piece in pieces]
+    return [piece.strip(" \t") for piece in pieces[:MAX_COLUMNS]]
 
 
 def alignments(head: str, line: str) -> tuple[str, ...]:
     """What a delimiter row says of the columns under `head`; () when the two are no table."""
-    if "|" not in head or _DELIMITER.match(line) is None or line[:2] in ("- ", "-\t"):
+    if not 0 < head.count("|") <= MAX_COLUMNS or _DELIMITER.match(line) is None or line[:2] in ("- ", "-\t"):
         return ()
     columns = [column.strip(" \t") for column in line.split("|")]
     columns = columns[not columns[0] : len(columns) - (len(columns) > 1 and not columns[-1])]

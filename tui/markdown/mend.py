@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from tui.markdown.line_starts import MAX_COLUMNS
+
 _TICKS = re.compile(r"(?<!`)(`+)(?!`)")
 _HALF_LINK = re.compile(r"\[([^\[\]\n]+)\]\([^()\s]*\Z")
 _MARKS = re.compile(r"(?<![\\*])\*{1,3}(?!\*)|(?<![\\~])~~(?!~)")
@@ -24,7 +26,12 @@ def half_line(line: str, *, first: bool) -> bool:
 def table_head(lines: list[str]) -> bool:
     """Whether an unfinished paragraph is a table's head, complete or not; its delimiter row is still to come."""
     head, *below = lines
-    return head.startswith("|") and len(below) <= 1 and not set("".join(below)) - set("|:- ")
+    return (
+        head.startswith("|")
+        and head.count("|") <= MAX_COLUMNS
+        and len(below) <= 1
+        and not set("".join(below)) - set("|:- ")
+    )
 
 
 def mend(text: str) -> str:

@@ -74,7 +74,7 @@ class Stream:
             self.ahead = self._begun(step)
         if leaf is not None and leaf.kind == "paragraph":
             below = [self._line.strip()] if self._line.strip() else []
-            self.as_table = table_head([*leaf.lines[:2], *below]) if leaf.lines[0].startswith("|") else False
+            self.as_table = table_head([*leaf.lines[:2], *below])
             if self.as_table:
                 self.ahead = _table(replace(leaf))
         if self.ahead is None and self.reader.open is None and any(_empty(node) for node in self.reader.path):
@@ -85,7 +85,7 @@ class Stream:
         block = step.block
         if block is None or (block.kind == "paragraph" and half_line(block.lines[0], first=not self.reader.settled)):
             return Block("empty", path) if step.opens else None
-        if block.kind == "paragraph" and block.lines[0].startswith("|"):
+        if block.kind == "paragraph" and table_head(block.lines):
             return _table(block)
         if block.kind in ("paragraph", "heading"):
             block.lines = [mend(block.lines[0])]

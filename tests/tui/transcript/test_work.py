@@ -106,6 +106,12 @@ def test_a_late_link_definition_draws_only_what_names_it_again() -> None:
     assert [document[row].text.strip() for row in changed] == ["Last b."]
 
 
+def test_a_row_of_very_many_cells_is_text(work: list[int]) -> None:
+    row = "|a" * 5_000
+    assert spent(work, f"{row}|\n{'|-' * 5_000}|\n{row}|\n") < 100 * 3 * len(row)
+    assert spent(work, f"| a | b |\n|---|---|\n{row}|\n") < 30 * len(row)
+
+
 def strips_of(document: Document) -> list[TextStrip]:
     return [document[row] for row in range(document.height)]
 
