@@ -7,6 +7,7 @@ are computed by step.py, answered by answers.py and leave by outbox.py; this mod
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import AbstractContextManager
 
 from backends.engine.answers import Answers
@@ -30,11 +31,16 @@ HINT_CHUNK = 64
 """Tokens of a hint per step: a request that comes waits for no more than these."""
 
 
+LONGEST_STEP = 0.05
+"""Seconds that a step may take for a prompt where it cannot be aborted: so long a cancel waits at most."""
+
+
 class StepLoop:
     """One engine's thread, `run`, and what the asyncio side may do: `submit`, `warm`, `cancel`, `close`."""
 
     def __init__(self, runner: Runner, options: EngineOptions, publish: Publish, speculation: Speculation) -> None:
         self._options = options
+        self._is_abortable = runner.is_abortable
         self._live: dict[int, Sequence] = {}  # everybody who has not been told the end
         self._inbox = Inbox(runner.abort, self._live)
         self._outbox = Outbox(publish, self._live)
@@ -156,5 +162,7 @@ class StepLoop:
             budget = options.n_ubatch
         else:
             decoding = any(it.pending == 1 for it in active)
-            budget = prefill_budget(decoding, pace.plain, pace.prompt_token, options.max_gap_ms / 1000)
+            gap = options.max_gap_ms / 1000
+            longest = math.inf if self._is_abortable else LONGEST_STEP
+            budget = prefill_budget(decoding, pace.plain, pace.prompt_token, gap, longest)
         return budget if self._running.hint is None else min(HINT_CHUNK, budget)

@@ -45,7 +45,8 @@ class Queue:
             it.due = place_in_line(it.arrival * 1000 + it.queued_ms, it.feature, prompt_ms)
             insort(self._waiting, it, key=lambda it: it.due)
         self._start_who_fits()
-        while len(self._waiting) > self._options.max_queue:
+        forming = self._options.max_streams if self._options.batching != "continuous" and not self._running else 0
+        while len(self._waiting) > self._options.max_queue + forming:
             self._refuse(self._waiting.pop(), f"{len(self._waiting)} requests wait already")
 
     def drop(self, sequence: Sequence) -> None:

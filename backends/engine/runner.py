@@ -61,6 +61,7 @@ class Runner:
         self._outputs: int = rest[2]
         self._keep = rest[3]
         self._c = self.library
+        self.is_abortable = not options.n_gpu_layers or not self._c.llama_supports_gpu_offload()  # CPU only
         self._memory = self._c.llama_get_memory(self._context)
         self.vocab: Any = self._c.llama_model_get_vocab(self._model)
         self._vocab_lock = threading.Lock()

@@ -10,6 +10,7 @@ by more than its own handicap and its own prompt's time, and nobody starves, wha
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable
 from collections.abc import Sequence as Items
 
@@ -97,18 +98,20 @@ def plan_step(active: Items[Active], prefill_budget: int, batch_limit: int) -> l
     return step
 
 
-def prefill_budget(decoding: bool, plain: float, prompt_token: float, gap: float) -> int:
+def prefill_budget(decoding: bool, plain: float, prompt_token: float, gap: float, longest: float = math.inf) -> int:
     """Tokens of prompts for the next step, so that it takes about `gap` seconds.
 
     `decoding`: whether answers go on in it, which takes `plain` seconds; `prompt_token`: seconds of one token; 0 where
-    that is not known yet. Where the target leaves prompts next to nothing they get `SLOWDOWN` times what answers take.
+    that is not known yet. Where the target leaves prompts next to nothing they get `SLOWDOWN` times what answers take,
+    but no step takes longer than `longest` for the sake of more than `MIN_CHUNK` tokens.
     """
     if prompt_token <= 0:
         return FIRST_CHUNK if decoding else EFFICIENT_CHUNK
-    if not decoding:
-        return max(EFFICIENT_CHUNK, int(gap / prompt_token))
-    least = max(MIN_CHUNK, round(SLOWDOWN * plain / prompt_token))
-    return max(least, min(MAX_CHUNK, int((gap - plain) / prompt_token)))
+    if decoding:
+        least, aim = round(SLOWDOWN * plain / prompt_token), min(MAX_CHUNK, int((gap - plain) / prompt_token))
+    else:
+        plain, least, aim = 0.0, EFFICIENT_CHUNK, int(gap / prompt_token)
+    return int(max(MIN_CHUNK, min(max(least, aim), (longest - plain) / prompt_token)))
 
 
 def answer_limit(prompt: int, asked: int | None, default: int, n_ctx: int) -> int:

@@ -102,6 +102,14 @@ def test_a_step_takes_about_its_target_or_what_a_prompt_needs_at_least(
         assert tokens * token <= SLOWDOWN * plain + token
 
 
+@given(st.booleans(), seconds, seconds, st.floats(0.02, 1.0))
+def test_where_a_step_cannot_be_aborted_it_is_never_long(
+    decoding: bool, plain: float, token: float, longest: float
+) -> None:
+    tokens = prefill_budget(decoding, plain, token, 0.1, longest)
+    assert tokens == MIN_CHUNK or tokens * token + decoding * plain <= longest
+
+
 def test_before_anything_is_measured_the_budget_is_cautious() -> None:
     assert prefill_budget(True, 0.0, 0.0, 0.05) == FIRST_CHUNK
     assert prefill_budget(False, 0.0, 0.0, 0.05) == EFFICIENT_CHUNK
