@@ -11,6 +11,7 @@ from textual.actions import SkipAction
 from textual.screen import Screen
 
 from tui import clipboard
+from tui.terminal.compositor import CroppedCompositor
 from tui.widgets.transcript import Transcript
 
 
@@ -19,6 +20,7 @@ class ReadingScreen(Screen[None]):
 
     def __init__(self, transcript: Transcript) -> None:
         super().__init__()
+        self._compositor = CroppedCompositor()
         self._transcript = transcript
 
     def _say(self, remark: str) -> None:

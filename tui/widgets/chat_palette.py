@@ -40,6 +40,13 @@ class ChatPalette(Palette):
     match: Style
     match_chosen: Style
 
+    @property
+    def has_terminal_colours(self) -> bool:
+        """Whether any colour is one that every terminal has its own idea of, or to be dimmed."""
+        styles = [getattr(self, role) for role in self.roles()]
+        colours = [colour for style in styles for colour in (style.color, style.bgcolor) if colour is not None]
+        return any(colour.triplet is None for colour in colours) or any(style.dim for style in styles)
+
 
 PALETTE_CSS = """
 Transcript .transcript--text { color: $foreground; }

@@ -12,8 +12,9 @@ from dataclasses import replace
 from time import monotonic
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.color import Color
-from textual.filter import LineFilter
+from textual.filter import ANSIToTruecolor, LineFilter
 from textual.geometry import Region, Size, Spacing
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -220,19 +221,21 @@ class MessageLines(ScrollView):
         bare, filters, background = self._ground
         if not bare:
             return super().render_lines(crop)
+        start, end = crop.column_span
         strips: list[Strip] = []
         for y in crop.line_range:
-            strip = self._line(y, self.region.width)
+            strip = self._line(y, end)
             for line_filter in filters:
                 strip = strip.apply_filter(line_filter, background)
             strips.append(strip)
-        if crop.column_span == (0, self.region.width):
-            return strips
-        return [strip.crop(*crop.column_span) for strip in strips]
+        return [strip.crop(start, end) for strip in strips] if start else strips
 
     def _see_ground(self) -> Ground:
         bare = self.styles.gutter == Spacing() and self.opacity == 1 and not self.styles.tint.a
-        return bare, self.get_line_filters(), self.background_colors[1]
+        filters = self.get_line_filters()
+        if not self._theme.has_terminal_colours:
+            filters = [line_filter for line_filter in filters if not isinstance(line_filter, ANSIToTruecolor)]
+        return bare, filters, self.background_colors[1]
 
     def render_line(self, y: int) -> Strip:
         """The line `y` of the visible part."""
@@ -247,7 +250,7 @@ class MessageLines(ScrollView):
         if strip is None:
             return Strip.blank(width, base)
         spans = self.painted(line)
-        return (paint(strip, spans) if spans else strip).crop_extend(0, width, base)
+        return _fitted(paint(strip, spans) if spans else strip, width, base)
 
     def painted(self, line: int) -> Sequence[Span]:
         """The cells of `line` that get another style, later ones over earlier ones."""
@@ -334,3 +337,22 @@ class MessageLines(ScrollView):
         """To the end, and follow it."""
         self.scroll_to(y=self.max_scroll_y, animate=False)
         self.following = True
+
+
+def _fitted(strip: Strip, width: int, base: Style) -> Strip:
+    """`strip` in exactly `width` cells: `crop_extend`, with one new strip instead of two, and blanks without a seam."""
+    short = width - strip.cell_length
+    if short < 0:
+        return strip.crop_extend(0, width, base)
+    if not short:
+        return strip
+    key = (0, width, base)
+    if (known := strip._crop_extend_cache.get(key)) is None:
+        segments = list(strip)
+        blanks = " " * short
+        if segments and segments[-1].style == base:
+            segments[-1] = Segment(segments[-1].text + blanks, base)
+        else:
+            segments.append(Segment(blanks, base))
+        known = strip._crop_extend_cache[key] = Strip(segments, width)
+    return known
