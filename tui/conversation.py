@@ -37,7 +37,23 @@ class Turn:
         self.outcome: Outcome = "complete"
         self.sources: tuple[Citation, ...] = ()
         self.citations: tuple[Citation, ...] = ()
-        self.timeline: Timeline | None = None
+        self.stored_timeline: bytes | None = None
+        self._timeline: Timeline | None = None
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """Read from what is stored when it is first asked for."""
+        if self.stored_timeline is not None:
+            stored, self.stored_timeline = self.stored_timeline, None
+            try:
+                self._timeline = Timeline.load(stored)
+            except msgspec.DecodeError:
+                log.warning("message %s: its timeline cannot be read and is left out", self.id)
+        return self._timeline
+
+    @timeline.setter
+    def timeline(self, timeline: Timeline | None) -> None:
+        self.stored_timeline, self._timeline = None, timeline
 
 
 class Conversation:
@@ -140,9 +156,5 @@ def _restored(message: StoredMessage) -> Turn:
     turn = Turn(message.id, message.parent, message.role, message.content, message.backend)
     turn.model, turn.outcome = message.model, message.outcome
     turn.sources, turn.citations = message.sources, message.citations
-    if message.timeline:
-        try:
-            turn.timeline = Timeline.load(message.timeline)
-        except msgspec.DecodeError:
-            log.warning("message %s: its timeline cannot be read and is left out", message.id)
+    turn.stored_timeline = message.timeline or None
     return turn

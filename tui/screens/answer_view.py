@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from backends.config import Budget
 from backends.events import Status
@@ -30,7 +31,10 @@ class TranscriptView:
         if turn.role == "user":
             self._transcript.add("user", turn.content, key=_key(turn))
             return
-        self._add(turn)
+        key = _key(turn)
+        self._transcript.add("assistant", turn.content, key=key, title=plain(turn.backend))
+        self._transcript.set_citations(key, turn.citations)
+        self._shown.add(key)
         self._show_ending(turn)
 
     def clear(self) -> None:
@@ -96,12 +100,13 @@ class TranscriptView:
 
     def _show_ending(self, turn: Turn) -> None:
         key = _key(turn)
-        error = turn.timeline.error if turn.timeline else None
+        failed = turn.outcome in ("failed", "interrupted")
+        error = turn.timeline.error if failed and turn.timeline else None
         if turn.outcome == "failed" and not turn.content:
             self._remove(key)  # the error below says it all
         else:
             self._transcript.finish(key, "interrupted" if turn.outcome == "running" else turn.outcome)
-            self._transcript.set_note(key, self._note(turn))
+            self._transcript.set_note(key, partial(self._note, turn))
         if error is not None:
             self._shown.add(_error_key(turn))
             again = "Ctrl+R to retry"

@@ -104,11 +104,13 @@ class ChatScreen(ReadingScreen):
         self._ticker = self.set_interval(TICK, self._update, pause=True)
         self._lay_out()
         self._show_conversation()
-        composer = self.query_one(Composer)
-        composer.prompts = reversed(self._history.prompts())
-        composer.focus()
+        self.query_one(Composer).focus()
+        self.call_after_refresh(self._remember_prompts)
         self._report_history()
         self.call_after_refresh(self._prepare)
+
+    def _remember_prompts(self) -> None:
+        self.query_one(Composer).prompts = reversed(self._history.prompts())
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """Textual's hook. What has only now been mounted is styled already; later, the theme may have changed."""

@@ -127,7 +127,7 @@ class Finder:
         count = self.count
         if count:
             number = self.number
-            self._choose((number - 1 + by if number or by > 0 else by) % count)
+            self.choose((number - 1 + by if number or by > 0 else by) % count + 1)
         return bool(count)
 
     def correct(self, by: int) -> bool:
@@ -139,7 +139,7 @@ class Finder:
             self.chosen = part, min(number, len(found) - 1)
         elif count := self.count:
             before = self._before(part)
-            self._choose((before if by > 0 else before - 1) % count)
+            self.choose((before if by > 0 else before - 1) % count + 1)
         else:
             self.chosen = None
         return self.chosen is not None
@@ -175,11 +175,13 @@ class Finder:
         top = self._stack.top(view) + view.top(part)
         return (top + found[0].row, top + found[0].parts[-1][0]) if found else None
 
-    def _choose(self, index: int) -> None:
+    def choose(self, number: int) -> None:
+        """Chooses the match of that number, from 1."""
         for _, part, before in self._parts():
-            if index < before + self._count(part):
-                self.chosen = part, index - before
+            if number <= before + self._count(part):
+                self.chosen = part, number - 1 - before
                 return
+        self.chosen = None
 
 
 def _matches(part: Part, row: int, pattern: re.Pattern[str]) -> Iterator[Match]:

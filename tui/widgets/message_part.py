@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tui.markdown.document import Document, Place
 from tui.markdown.parser import References
+from tui.markdown.sanitize import scrub
 from tui.markdown.text_strip import EMPTY, TextStrip
 from tui.widgets.chat_palette import ChatPalette
 
@@ -20,6 +21,9 @@ MARGIN = 2
 """Blank cells (or a bar and a blank) before every message's text."""
 READING_WIDTH = 100
 """Text is never wrapped wider than this many cells: longer lines are hard to read."""
+
+_SAMPLE = 64_000
+"""Characters after which the height of a text is taken to go on as it began."""
 
 
 class Look(NamedTuple):
@@ -117,9 +121,8 @@ class Part(ABC):
         return -(-self.height * (mark.offset - self.start) // max(1, len(self.source)))
 
     def _estimate(self, column: int) -> int:
-        text = self.source.strip("\n")
-        rows = sum(max(1, -(-len(line) // column)) for line in text.split("\n"))
-        return rows + self.gap if text else 0
+        rows = rows_of(self.source, column)
+        return rows + self.gap if rows else 0
 
 
 class MarkdownPart(Part):
@@ -243,6 +246,42 @@ class LivePart(Part):
         return super().row_of(mark) if mark.place is None else _row_in(self.document, mark, self, 0)
 
 
+class UncutPart(Part):
+    """A whole answer that nobody looked at yet: not even scrubbed. It is never drawn, but replaced by its parts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._scrubbed = False
+
+    @property
+    def source(self) -> str:
+        """Its text, scrubbed."""
+        if not self._scrubbed:
+            self._source, self._scrubbed = scrub(self._source), True
+        return self._source
+
+    @property
+    def drawn(self) -> bool:
+        """It never is."""
+        return False
+
+    def draw(self) -> None:
+        """Not before it is cut."""
+
+    def _estimate(self, column: int) -> int:
+        beginning = self._source[:_SAMPLE]
+        return rows_of(beginning, column) * len(self._source) // max(1, len(beginning))
+
+    def _draw(self, look: Look) -> int:
+        raise NotImplementedError
+
+    def _strip(self, row: int) -> TextStrip:
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        """There is nothing to let go of."""
+
+
 class PlainPart(Part):
     """Text that is not Markdown, drawn by a function that is given it."""
 
@@ -302,6 +341,12 @@ class EdgePart(Part):
 
     def drop(self) -> None:
         """A few rows are not worth it."""
+
+
+def rows_of(text: str, column: int) -> int:
+    """About how many rows of `column` cells `text` will take."""
+    text = text.strip("\n")
+    return sum(max(1, -(-len(line) // column)) for line in text.split("\n")) if text else 0
 
 
 def _row_in(document: Document, mark: Mark, part: Part, start: int) -> int:

@@ -192,7 +192,7 @@ class MessageStack:
 
     def _realize(self, index: int, part: Part, look: Look) -> int:
         view = self._views[index]
-        row = 0 if not view.seen else view.top(part)
+        row = view.top(part) if view.seen else 0
         view.realize(part, look)
         self._drawn_lines += part.height
         self._measure(index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal
@@ -30,10 +30,13 @@ from tui.widgets.message_part import (
     Mark,
     Part,
     PlainPart,
+    UncutPart,
 )
 from tui.widgets.stored_parts import stored_parts
 
 Kind = Literal["user", "assistant", "error", "notice"]
+Note = str | Callable[[], str | None] | None
+"""A line under a message, or what makes it when it is first drawn."""
 Ending = Literal["complete", "truncated", "cancelled", "interrupted", "failed"]
 
 _ENDINGS = {
@@ -68,7 +71,7 @@ class MessageView:
     title: str = ""
     first: bool = False
     waiting: str | None = None
-    note: str | None = None
+    note: Note = None
     ending: Ending | None = None
     citations: Sequence[Citation] = ()
     selected_chip: int | None = None
@@ -133,6 +136,11 @@ class MessageView:
         return found
 
     @property
+    def uncut(self) -> Part | None:
+        """The one part of a text that nobody looked at yet; drawing it makes it the parts that it consists of."""
+        return next((part for part in self._body if isinstance(part, UncutPart)), None)
+
+    @property
     def seen(self) -> bool:
         """Whether any of it was drawn as it stands now, or has to be because it grows."""
         return self.streaming or self._head.exact
@@ -156,6 +164,14 @@ class MessageView:
             if going_on:
                 self.streaming, self.ending = True, None
         self._live.append(text)
+
+    def put(self, text: str) -> None:
+        """A text that is complete; nothing is done about it before somebody looks."""
+        if self.kind == "assistant" and text:
+            self._next_body = [UncutPart(text)]
+        else:
+            self.append(text)
+        self.finish(None)
 
     def append_reasoning(self, text: str) -> None:
         """Adds thinking text."""
@@ -229,6 +245,9 @@ class MessageView:
     def realize(self, part: Part, look: Look) -> None:
         """Draws one of its parts, whose height becomes exact by that."""
         self.draw(look)
+        if isinstance(part, UncutPart):
+            self._next_body = stored_parts(part.source)
+            self.lay(look)
         part.draw()
         self._measure()
 
@@ -376,6 +395,8 @@ class MessageView:
             tail.extend(_strips([(_ENDINGS[self.ending], palette.ending)], column, palette))
         if self.citations:
             tail.extend(self._draw_chips(column, palette))
+        if callable(self.note):
+            self.note = self.note()
         if self.note:
             tail.extend(_strips([(sanitize(self.note), palette.note)], column, palette))
         if tail and self._has_text:

@@ -89,8 +89,11 @@ class SearchableLines(SelectableLines):
         """Draws the part that has the chosen match; where only its source has one, the choice goes on to another."""
         finder = self._finder
         while finder is not None and (place := finder.place) is not None:
+            number = finder.number
             self.realize(*place)
-            if finder.correct(by) and finder.place == place:
+            if finder.place is None:  # a whole message, which is several parts now
+                finder.choose(number)
+            elif finder.correct(by) and finder.place == place:
                 return True
         return False
 

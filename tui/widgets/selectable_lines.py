@@ -239,7 +239,10 @@ class SelectableLines(MessageLines):
                     yield found
 
     def _wholes_in(self, view: MessageView, what: Whole) -> Iterator[tuple[MessageView, Part, int, Piece]]:
-        if what == "message" and view.kind in ("user", "assistant") and view.blocks:
+        wanted = view.kind in ("user", "assistant") if what == "message" else any(map(may_hold_code, view.blocks))
+        if wanted and (uncut := view.uncut) is not None:
+            self.realize(view, uncut)
+        if what == "message" and wanted and view.blocks:
             first, last = view.blocks[0][0], view.blocks[-1][-1]
             self.realize(view, first)
             self.realize(view, last)

@@ -15,7 +15,7 @@ from textual.message import Message
 from backends.events import Citation
 from tui.markdown.parser import parser
 from tui.widgets.chat_palette import PALETTE_CSS, ChatPalette, component_class
-from tui.widgets.message_view import Ending, Kind, MessageView
+from tui.widgets.message_view import Ending, Kind, MessageView, Note
 from tui.widgets.searchable_lines import SearchableLines
 from tui.widgets.selectable_lines import Whole
 
@@ -91,9 +91,10 @@ class Transcript(SearchableLines, can_focus=True):
         key = key or f"message-{next(self._numbers)}"
         view = MessageView(key, kind, title)
         view.streaming = kind == "assistant" and not text
-        view.append(text)
-        if not view.streaming:
-            view.finish(None)
+        if view.streaming:
+            view.append("")
+        else:
+            view.put(text)
         self._messages.add(view)
         self._schedule()
         return key
@@ -126,8 +127,8 @@ class Transcript(SearchableLines, can_focus=True):
         view.finish(ending)
         self._change(view)
 
-    def set_note(self, key: str, text: str | None) -> None:
-        """Shows a dim line under a message; None removes it."""
+    def set_note(self, key: str, text: Note) -> None:
+        """Shows a dim line under a message, which may be made when it is first drawn; None removes it."""
         self._set(key, note=text)
 
     def set_citations(self, key: str, citations: Iterable[Citation]) -> None:
