@@ -367,6 +367,7 @@ async def test_a_conversation_is_resumed(history: History) -> None:
         await chat.until(pilot, lambda: "Once [S1]," in chat.screen_text)
         assert "[S1] Plans and prices" in chat.screen_text
         assert "truncated" in chat.screen_text
+        await chat.until(pilot, lambda: bool(chat.composer.prompts))
         await pilot.press("up")
         assert chat.composer.text == "Can I pause?"
         await pilot.press("ctrl+g")
