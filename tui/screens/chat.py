@@ -42,7 +42,7 @@ TICK = 0.2
 WARM_AFTER = 0.25
 """Seconds without a key after which the backend is told what is being typed."""
 
-HEAD_START = 10
+HEAD_START = 40
 """Turns of the event loop that the request gets before the screen is laid out and painted, which takes far longer."""
 
 REMARK = 4.0
@@ -122,6 +122,12 @@ class ChatScreen(ReadingScreen):
         self._open = False
         self.worker.cancel()
 
+    @on(events.DescendantFocus)
+    @on(events.DescendantBlur)
+    def _focus_moved(self) -> None:
+        if self._open:
+            self._update()
+
     def on_resize(self, event: events.Resize) -> None:
         """Textual's hook."""
         if self._open:
@@ -175,6 +181,7 @@ class ChatScreen(ReadingScreen):
             status=self._view.status,
             elapsed_ms=self.worker.elapsed_ms,
             remark=self._remark,
+            reading=self._transcript.has_focus,
         )
         self.query_one(StatusLine).show(info)
 

@@ -13,6 +13,8 @@ from tui.widgets.wording import Tone, describe
 Hints = tuple[tuple[str, str], ...]
 
 _ALWAYS: Hints = (("F1", "help"), ("Ctrl+P", "commands"), ("F2", "panel"), ("F4", "backend"), ("Ctrl+Q", "quit"))
+_READING: Hints = (("Tab", "back to the prompt"), ("/", "search"), ("[ ]", "message"), ("{ }", "code"), ("y", "copy"))
+"""What the letters do while the transcript has the focus."""
 _CONNECTION: dict[State, tuple[str, Tone]] = {
     "opening": ("opening", "busy"),
     "warming": ("warming up", "busy"),
@@ -30,16 +32,26 @@ def status_info(
     status: Status | None,
     elapsed_ms: float,
     remark: str = "",
+    reading: bool = False,
 ) -> StatusInfo:
-    """The line for a screen whose newest answer is `answer`; `status` is what it waits for while it runs."""
+    """The line for a screen whose newest answer is `answer`; `status` is what it waits for while it runs.
+
+    `reading`: the transcript has the focus.
+    """
     model = answer.model if answer is not None else ""
     if running and answer is not None:
         words = remark or _progress(answer, status, elapsed_ms)
-        return StatusInfo(backend, model, words, "warn" if remark else "busy", (("Esc", "cancel"), *_ALWAYS[:2]))
+        return StatusInfo(
+            backend,
+            model,
+            words,
+            "warn" if remark else "busy",
+            (("Esc", "cancel"), *(_READING if reading else _ALWAYS[:2])),
+        )
     words, tone = _CONNECTION[state]
     if remark:
         words, tone = remark, "warn"
-    return StatusInfo(backend, model, words, tone, (*_offers(answer), *_ALWAYS))
+    return StatusInfo(backend, model, words, tone, _READING if reading else (*_offers(answer), *_ALWAYS))
 
 
 def _progress(answer: Turn, status: Status | None, elapsed_ms: float) -> str:

@@ -42,7 +42,7 @@ OTHER_KEYS = (
     ("Enter", "send; twice while an answer runs: cancel it and send"),
     ("Shift+Enter  Ctrl+J", "a new line"),
     ("↑  ↓", "earlier questions, at the first and last line"),
-    ("/  n  N", "after a click on the transcript: search, next, previous match"),
+    ("Tab", "to the transcript; there / n N search and step through what is found"),
     ("[  ]  {  }  y", "there, too: the message before, after; the code before, after; copy what is chosen"),
     ("Mouse", "drag selects text, a double click a word, a triple click a line"),
     ("Ctrl+C", "copy what is selected; else cancel the answer"),

@@ -89,8 +89,8 @@ class Composer(TextArea):
         if not self._sent or self._sent[-1] != text:
             self._sent.append(text)
         self._at, self._draft = None, ""
+        self.screen.post_message(self.Submitted(text))  # not from parent to parent: each would be laid out before
         self.text = ""
-        self.post_message(self.Submitted(text))
 
     def action_newline(self) -> None:
         """Breaks the line at the cursor."""

@@ -24,6 +24,7 @@ class Transcript(SearchableLines, can_focus=True):
     """Messages by key, in the order they were added. All texts may be untrusted."""
 
     ALLOW_SELECT = False
+    FOCUS_ON_CLICK = False  # its letters are commands: only who goes there with Tab, and is told, may lose one of them
     COMPONENT_CLASSES: ClassVar[set[str]] = {component_class(role) for role in ChatPalette.roles()}
     BINDINGS: ClassVar[list[BindingType]] = [  # letters come before the screen, which gives them to the composer
         Binding("home,ctrl+home", "scroll_home", "First", show=False),

@@ -88,3 +88,23 @@ async def test_a_new_conversation_ends_the_search(chat: Chat) -> None:
         await pilot.press("ctrl+n")
         await chat.until(pilot, lambda: not chat.app.chat.query(SearchLine))
         assert not chat.transcript.searching
+
+
+async def test_a_click_takes_no_letter_from_the_prompt_and_tab_says_what_letters_do(chat: Chat) -> None:
+    chat.plays(*answer(TEXT))
+    async with chat.app.run_test(size=SIZE) as pilot:
+        await chat.ask(pilot, "Can I pause?")
+        await chat.ended(pilot)
+        await pilot.click("#transcript", offset=(5, 5))
+        await pilot.press("y", "/", "n", "N")
+        assert chat.composer.text == "y/nN"
+        assert not chat.app.clipboard
+        await pilot.press("tab")
+        await chat.until(pilot, lambda: "back to the prompt" in chat.status)
+        assert chat.transcript.has_focus
+        await pilot.press("y")
+        assert chat.app.clipboard == TEXT
+        await pilot.press("x")
+        await chat.until(pilot, lambda: chat.composer.has_focus)
+        assert chat.composer.text.endswith("x")
+        assert "back to the prompt" not in chat.status
