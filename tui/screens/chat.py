@@ -280,9 +280,10 @@ class ChatScreen(ReadingScreen):
         self._view.begin(turn)
         run = self.worker.begin(turn, self._conversation, entered)
         self._read(run, request)
-        self._ticker.resume()
         for _ in range(HEAD_START):
             await asyncio.sleep(0)
+        if self.worker.turn is not None:
+            self._ticker.resume()  # it ticks at once, too
         self._update()
 
     @work(group="answer")
