@@ -12,8 +12,9 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from collections.abc import Sequence as Items
+from types import MappingProxyType
 from typing import NamedTuple
 
 MIN_GAIN = 1.03
@@ -24,6 +25,9 @@ _QUICKER, _SLOWER = 0.4, 0.1
 
 _DOUBT = 3.0
 """A measurement counts as so many times the estimate at most."""
+
+_ROW = 0.25
+"""What a further row is thought to cost, in parts of what one costs by itself, before it is measured."""
 
 _FORGOTTEN = 256
 """Steps after which a number of rows that did not come up any more is as good as unknown, and worth a try again."""
@@ -65,7 +69,7 @@ class Costs:
         self._seconds = {rows: self._seconds[rows] for rows in self._rows}
 
     def of(self, rows: int) -> float:
-        """The estimate for `rows`: between measured ones on the line, beyond them hopeful. 0 when nothing is known.
+        """The estimate for `rows`: on the line between measured ones, and beyond them. 0 when nothing is known.
 
         Fewer rows never cost more: a slower measurement of them was an accident.
         """
@@ -84,10 +88,17 @@ class Costs:
             return self._seconds[first] * (0.5 + 0.5 * rows / first)
         low = self._rows[at - 1]
         if at == len(self._rows):
-            return self._seconds[low] * (1 + 0.1 * (rows - low) / low)
+            return self._seconds[low] + (rows - low) * self._slope()
         high = self._rows[at]
         part = (rows - low) / (high - low)
         return self._seconds[low] + part * (self._seconds[high] - self._seconds[low])
+
+    def _slope(self) -> float:
+        """Seconds of one more row, over all that was measured; while that is one number of rows, a guess."""
+        first, last = self._rows[0], self._rows[-1]
+        if first == last:
+            return _ROW * self._seconds[last] / last
+        return max(0.0, (self._seconds[last] - self._seconds[first]) / (last - first))
 
 
 class Acceptance:
@@ -97,7 +108,8 @@ class Acceptance:
     """
 
     FORGETS, FORGETS_ALL = 0.85, 0.98
-    GUESS, WEIGHT = 0.6, 4.0
+    GUESS: Mapping[str, float] = MappingProxyType({"model": 0.7, "copy": 0.55, "echo": 0.35})
+    WEIGHT = 4.0
 
     def __init__(self) -> None:
         self._all: dict[str, tuple[float, float]] = {}
@@ -113,7 +125,7 @@ class Acceptance:
     def rate(self, key: Hashable, kind: str) -> float:
         """The probability that a drafted token is accepted, of this sequence if enough is known of it."""
         hits, trials = self._all.get(kind, (0.0, 0.0))
-        common = (hits + self.GUESS * self.WEIGHT) / (trials + self.WEIGHT)
+        common = (hits + self.GUESS[kind] * self.WEIGHT) / (trials + self.WEIGHT)
         hits, trials = self._each.get(key, {}).get(kind, (0.0, 0.0))
         return (hits + common * self.WEIGHT) / (trials + self.WEIGHT)
 
@@ -129,23 +141,23 @@ class Acceptance:
 class Credit:
     """What drafting may still lose, in seconds: so that it never costs more than a few percent, whatever is estimated.
 
-    It begins with, and never exceeds, the time of `TOKENS` tokens; decoding adds a small part of its time, drafting
-    that pays what it gained. At worst 500 tokens lose TOKENS / 500 + EARNED of their speed, and the last step tried.
+    It begins with, and never exceeds, the time of `STEPS` plain steps; decoding adds a small part of its time, drafting
+    that pays what it gained. At worst answers of 500 tokens lose STEPS / 500 + EARNED of their speed, and the last try.
     """
 
-    TOKENS, EARNED = 8, 0.015
+    STEPS, EARNED = 8, 0.015
 
     def __init__(self) -> None:
         self._seconds: float | None = None
 
-    def decoded(self, seconds: float, streams: int) -> None:
-        """A plain step of `streams` took `seconds`."""
-        limit = self.TOKENS * seconds / streams
-        self._seconds = limit if self._seconds is None else min(limit, self._seconds + self.EARNED * seconds)
+    def decoded(self, plain: float) -> None:
+        """A plain step was made; they take `plain` seconds."""
+        limit = self.STEPS * plain
+        self._seconds = limit if self._seconds is None else min(limit, self._seconds + self.EARNED * plain)
 
-    def settle(self, plain: float, spent: float, token: float) -> None:
-        """What would have taken `plain` seconds took `spent`; without drafts a token takes `token` seconds."""
-        self._seconds = min(self.TOKENS * token, (self._seconds or 0.0) + plain - spent)
+    def settle(self, saved: float, plain: float) -> None:
+        """A step with drafts saved so many seconds, or lost them; a plain one takes `plain`."""
+        self._seconds = min(self.STEPS * plain, (self._seconds or 0.0) + saved)
 
     def allows(self, seconds: float = 0.0) -> bool:
         """Whether a loss of `seconds` can be borne."""

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from backends.engine.draft_length import Costs
 from backends.engine.ngram import LONG, Match, NgramIndex, follow
 from backends.engine.options import EngineOptions
-from backends.engine.prefix_cache import common_prefix, pack
+from backends.engine.prefix_cache import Prefix, common_prefix, pack
 from backends.engine.residency import MIN_SHARED, Residency
 from backends.engine.runner import DECODED, Job, Runner
 from backends.engine.sampler import Sampler
@@ -109,23 +109,32 @@ class ModelDrafter:
         self._n_batch = options.n_batch
         self._branches: dict[int, _Branch] = {}
         self._lost: set[int] = set()  # keys of sequences that it cannot follow
+        self._behind: dict[int, int] = {}  # of sequences not begun: tokens to read, when that was last looked up
         self.memory = Residency(runner, options)
         self.costs = Costs()  # of one drafted position, by the number of sequences
         self.token_seconds = 0.0  # to read a token; 0 before it is measured
 
     def offer(self, it: Sequence) -> Offer | None:
-        """See `Drafter.offer`. A new sequence begins here with what is left of others that began like it."""
+        """See `Drafter.offer`."""
+        if it.key in self._lost:
+            return None
         branch = self._branches.get(it.key)
         if branch is None:
-            if it.key in self._lost:
-                return None
-            branch = self._begin(it)
+            behind = self._behind.get(it.key)
+            if behind is None:
+                behind = self._behind[it.key] = len(it.tokens) - self._inheritance(it)[1]
+            return Offer("model", False, max(behind, MAX_BEHIND + 1))
         self._follow(branch)
         return Offer("model", False, branch.behind)
 
     def read(self, it: Sequence) -> None:
-        """Read on in what `it` has that the draft model has not read, as long as a step may wait."""
-        branch = self._branches[it.key]
+        """Read on in what `it` has that the draft model has not read, as long as a step may wait.
+
+        A sequence that is new here begins with what is left of others that began like it.
+        """
+        branch = self._branches.get(it.key) or self._begin(it)
+        if branch.behind <= MAX_BEHIND:
+            return
         begun = time.perf_counter()
         chunk = int(CATCH_UP_SECONDS / self.token_seconds) if self.token_seconds else _FIRST_CHUNK
         chunk = max(1, min(chunk, self._n_batch, branch.behind - 1))
@@ -171,6 +180,7 @@ class ModelDrafter:
     def release(self, it: Sequence) -> None:
         """See `Drafter.release`. What was read of it is kept for others."""
         self._lost.discard(it.key)
+        self._behind.pop(it.key, None)
         branch = self._branches.pop(it.key, None)
         if branch is None:
             return
@@ -189,7 +199,8 @@ class ModelDrafter:
         """Compare the account of cells with what llama.cpp holds. Raises AssertionError."""
         self.memory.check({it.slot: it.computed + len(it.drafted) for it in self._branches.values()})
 
-    def _begin(self, it: Sequence) -> _Branch:
+    def _inheritance(self, it: Sequence) -> tuple[int, int, Prefix | None]:
+        """The slot whose cells `it` can begin with, and how many tokens; or -1 and a copy to be restored."""
         packed = pack(it.tokens[:-1])
         giver, tokens = -1, 0
         for other in self._branches.values():
@@ -197,15 +208,20 @@ class ModelDrafter:
                 common = common_prefix(packed, pack(other.it.tokens[: other.computed]))
                 giver, tokens = (other.slot, common) if common > tokens else (giver, tokens)
         prefix, kept = self.memory.find(packed, it.partition)
-        if prefix is not None and prefix.slot >= 0 and kept > tokens:
+        if prefix is not None and kept > tokens:
             giver, tokens = prefix.slot, kept
-        slot, shared = self.memory.take_slot(), 0
-        if tokens >= max(MIN_SHARED, kept):
+        return (giver, tokens, prefix) if tokens >= MIN_SHARED else (-1, 0, None)
+
+    def _begin(self, it: Sequence) -> _Branch:
+        self._behind.pop(it.key, None)
+        slot, shared = self.memory.take_slot(), 0  # which may turn a prefix out
+        giver, tokens, prefix = self._inheritance(it)
+        if giver >= 0:
             shared = self.memory.share(giver, slot, tokens, it.cells)
         else:
             self.memory.promise(slot, it.cells)
             if prefix is not None:
-                shared = self.memory.restore(prefix, slot, kept)
+                shared = self.memory.restore(prefix, slot, tokens)
         branch = self._branches[it.key] = _Branch(it, slot, shared, self._runner.make_sampler(it.draw.unconditional))
         self._account(branch)
         return branch

@@ -28,20 +28,23 @@ log = logging.getLogger(__name__)
 PLAIN_EVERY = 32
 """One step of so many is made without drafts, to know what that takes now."""
 
-TRY_FIRST, TRY_LAST = 24, 384
+TRY_FIRST, TRY_LAST = 4, 256
 """Steps between two tries while drafting does not seem to pay: the first pause, doubled after each try up to the last.
 """
 
-TRY_LENGTH = 2
+TRY_LENGTH = 3
 
-FREE_ADVANTAGE = 0.15
+FREE_ADVANTAGE = 0.1
 """How much likelier the draft model's tokens have to be than what was found in the text, which costs nothing."""
+
+_HICCUP = 4.0
+"""Drafting that takes longer than so many plain steps was disturbed."""
 
 _KNOWN = 30
 """Drafted tokens of a kind after which its acceptance is known."""
 
-_READING_SHARE = 0.03
-"""Of the time that an answer has taken: what reading for a draft of unknown use may take."""
+_READING_UNKNOWN, _READING_USELESS = 0.03, 0.01
+"""Of the time that an answer has taken: what reading may take for drafts of unknown use, and of none so far."""
 
 _REST = 256
 """Tokens that an answer is thought to have still to come, at most."""
@@ -60,6 +63,7 @@ class Speculation:
         self._credit = Credit()
         self._kinds: dict[int, str] = {}  # of the drafts of this step, by key
         self._drafting = 0.0  # seconds that this step's drafts took
+        self._may_read = True  # one sequence a step, as the others wait
         self._drafted_steps = 0  # since the last plain one
         self._pause, self._paused = TRY_FIRST, 0
 
@@ -70,6 +74,7 @@ class Speculation:
         """
         self._kinds.clear()
         self._drafting = 0.0
+        self._may_read = True
         if not self._drafters or not decoding or not self._may_draft(len(decoding)):
             return {}
         begun = time.perf_counter()
@@ -90,11 +95,12 @@ class Speculation:
         self._costs.measured(rows, seconds)
         plain = self._costs.of(streams)
         if rows == streams:
-            self._credit.decoded(seconds, streams)
+            self._credit.decoded(plain)
             self._drafted_steps = 0
         else:
             self._drafted_steps += 1
-            self._credit.settle(tokens / streams * plain, seconds + self._drafting, plain / streams)
+            spent = self._costs.of(rows) + min(self._drafting, _HICCUP * plain)  # what it takes, not what it took
+            self._credit.settle(tokens / streams * plain - spent, plain)
 
     def release(self, it: Sequence) -> None:
         """`it` has ended."""
@@ -142,7 +148,8 @@ class Speculation:
         offer = model.offer(it)
         if offer is None or offer.behind <= MAX_BEHIND:
             return offer
-        if self._worth_reading(it, offer.behind * model.token_seconds, model):
+        if self._may_read and self._worth_reading(it, offer.behind * model.token_seconds, model):
+            self._may_read = False
             model.read(it)
             offer = model.offer(it)
         return offer if offer is not None and offer.behind <= MAX_BEHIND else None
@@ -150,11 +157,12 @@ class Speculation:
     def _worth_reading(self, it: Sequence, seconds: float, model: ModelDrafter) -> bool:
         """Whether the draft model should read on, for `seconds` in all, before it can draft for `it`."""
         if self._acceptance.trials("model") < _KNOWN:
-            return seconds <= _READING_SHARE * it.age
+            return seconds <= _READING_UNKNOWN * it.age
         plain = self._costs.of(1)
         want = Want(it.key, self._acceptance.rate(it.key, "model"), self._draft_max, False)
         gain = choose([want], 1, self._costs.of, model.costs.of).gain
-        return seconds < (1 - 1 / gain) * plain * min(_REST, it.limit - it.completion_tokens) / 2
+        saved = (1 - 1 / gain) * plain * min(_REST, it.limit - it.completion_tokens)
+        return seconds <= max(saved / 2, _READING_USELESS * it.age)
 
     def _draft(self, those: Items[Sequence], offers: dict[int, Offer], streams: int, room: int) -> dict[int, list[int]]:
         wants = [

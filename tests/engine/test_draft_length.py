@@ -73,7 +73,7 @@ def test_costs_between_and_beyond_what_was_measured() -> None:
     assert 1 not in costs
     assert costs.of(3) == 0
     costs.measured(1, 1.0)
-    assert 1.0 < costs.of(5) < 2.0
+    assert 1.0 < costs.of(5) < 2.5
     costs.measured(5, 3.0)
     assert costs.of(3) == pytest.approx(2.0)
     assert costs.of(9) > 3.0
@@ -99,19 +99,19 @@ def test_rows_that_never_come_are_forgotten() -> None:
     costs.measured(9, 100.0)
     for _ in range(600):
         costs.measured(1, 1.0)
-    assert costs.of(9) < 2.0
+    assert costs.of(9) < 5.0
 
 
 def test_acceptance_is_that_of_the_sequence_once_it_is_known() -> None:
     acceptance = Acceptance()
-    assert acceptance.rate("new", "model") == pytest.approx(Acceptance.GUESS)
+    assert acceptance.rate("new", "model") == pytest.approx(Acceptance.GUESS["model"])
     for _ in range(50):
         acceptance.add("good", "model", 4, 4)
         acceptance.add("bad", "model", 0, 4)
     assert acceptance.rate("good", "model") > 0.9
     assert acceptance.rate("bad", "model") < 0.4
     assert acceptance.rate("bad", "model") < acceptance.rate("new", "model") < acceptance.rate("good", "model")
-    assert acceptance.rate("good", "copy") == pytest.approx(Acceptance.GUESS)
+    assert acceptance.rate("good", "copy") == pytest.approx(Acceptance.GUESS["copy"])
 
 
 def test_a_token_behind_a_rejected_one_was_not_tried() -> None:
@@ -124,18 +124,18 @@ def test_a_token_behind_a_rejected_one_was_not_tried() -> None:
 def test_credit_is_spent_by_losses_and_earned_back_slowly() -> None:
     credit = Credit()
     assert not credit.allows()
-    credit.decoded(1.0, 1)
-    assert credit.allows(Credit.TOKENS - 0.1)
-    assert not credit.allows(Credit.TOKENS + 0.1)
-    credit.settle(1.0, 2.0 + Credit.TOKENS, 1.0)
+    credit.decoded(1.0)
+    assert credit.allows(Credit.STEPS - 0.1)
+    assert not credit.allows(Credit.STEPS + 0.1)
+    credit.settle(-1.0 - Credit.STEPS, 1.0)
     assert not credit.allows()
     steps = 0
     while not credit.allows():
-        credit.decoded(1.0, 1)
+        credit.decoded(1.0)
         steps += 1
     assert steps == pytest.approx(1 / Credit.EARNED, rel=0.1)
-    credit.settle(100.0, 1.0, 1.0)
-    assert not credit.allows(Credit.TOKENS + 0.1), "gains are not hoarded"
+    credit.settle(100.0, 1.0)
+    assert not credit.allows(Credit.STEPS + 0.1), "gains are not hoarded"
 
 
 class Guess(NgramDrafter):
@@ -186,7 +186,7 @@ class Machine:
 @pytest.mark.parametrize("streams", [1, 4])
 @pytest.mark.parametrize("draft_seconds", [0.0, 0.3])
 @pytest.mark.parametrize("slope", [0.0, 0.15, 1.0])
-@pytest.mark.parametrize("acceptance", [0.0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("acceptance", [0.0, 0.4, 0.8])
 def test_it_is_never_much_slower_than_without(
     acceptance: float, slope: float, draft_seconds: float, streams: int
 ) -> None:
