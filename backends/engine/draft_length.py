@@ -10,7 +10,6 @@ a draft costs as much.
 from __future__ import annotations
 
 import heapq
-import math
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Mapping
 from collections.abc import Sequence as Items
@@ -25,6 +24,9 @@ _QUICKER, _SLOWER = 0.4, 0.1
 
 _DOUBT = 3.0
 """A measurement counts as so many times the estimate at most."""
+
+_HOPELESS = 0.02
+"""A drafted token that is kept more seldom is not thought of."""
 
 _ROW = 0.25
 """What a further row is thought to cost, in parts of what one costs by itself, before it is measured."""
@@ -47,42 +49,38 @@ class Costs:
         return rows in self._seconds
 
     def measured(self, rows: int, seconds: float) -> None:
-        """A step of `rows` took `seconds`. Conversations grow and machines get busy: the others drift by half of it."""
+        """A step of `rows` took `seconds`. Conversations grow and machines get busy: the others drift by half of it.
+
+        Fewer rows never cost more: where they seemed to, that was an accident.
+        """
         self._steps += 1
         self._measured[rows] = self._steps
         if self._steps % _FORGOTTEN == 0:
             self._forget()
         old = self._seconds.get(rows)
         if old is None:
-            self._seconds[rows] = seconds
+            old = new = seconds
             self._rows.insert(bisect_left(self._rows, rows), rows)
-            return
-        weight = _QUICKER if seconds < old else _SLOWER
-        new = old + weight * (min(seconds, _DOUBT * old) - old)
+        else:
+            weight = _QUICKER if seconds < old else _SLOWER
+            new = old + weight * (min(seconds, _DOUBT * old) - old)
+        self._seconds[rows] = new
         drift = (new / old) ** 0.5
         for other in self._rows:
-            self._seconds[other] *= drift
-        self._seconds[rows] = new
+            if other != rows:
+                moved = self._seconds[other] * drift
+                self._seconds[other] = min(moved, new) if other < rows else moved
 
     def _forget(self) -> None:
         self._rows = [rows for rows in self._rows if self._steps - self._measured[rows] < _FORGOTTEN]
         self._seconds = {rows: self._seconds[rows] for rows in self._rows}
 
     def of(self, rows: int) -> float:
-        """The estimate for `rows`: on the line between measured ones, and beyond them. 0 when nothing is known.
-
-        Fewer rows never cost more: a slower measurement of them was an accident.
-        """
-        if not self._rows:
-            return 0.0
-        at = bisect_left(self._rows, rows)
-        bound = min((self._seconds[more] for more in self._rows[at:]), default=math.inf)
-        return min(bound, self._between(rows, at))
-
-    def _between(self, rows: int, at: int) -> float:
+        """The estimate for `rows`: on the line between measured ones, and beyond them. 0 when nothing is known."""
         known = self._seconds.get(rows)
-        if known is not None:
-            return known
+        if known is not None or not self._rows:
+            return known or 0.0
+        at = bisect_left(self._rows, rows)
         if at == 0:
             first = self._rows[0]
             return self._seconds[first] * (0.5 + 0.5 * rows / first)
@@ -188,6 +186,9 @@ def choose(wants: Items[Want], streams: int, step: Callable[[int], float], draft
     be kept, and the best batch on that way is taken: a step's cost may jump between two numbers of rows.
     """
     plain = step(streams)
+    most = streams + sum(min(want.most, want.rate / max(1e-9, 1 - want.rate)) for want in wants)
+    if most * plain < MIN_GAIN * streams * step(streams + 1):  # not even if further rows cost nothing
+        return Lengths({}, 1.0)
     best, lengths = Lengths({}, 1.0), dict.fromkeys((want.key for want in wants), 0)
     heap = [(-want.rate, index) for index, want in enumerate(wants) if want.most > 0]
     heapq.heapify(heap)
@@ -205,6 +206,6 @@ def choose(wants: Items[Want], streams: int, step: Callable[[int], float], draft
         gain = tokens / streams * plain / (step(streams + added) + drafting)
         if gain > best.gain:
             best = Lengths({key: length for key, length in lengths.items() if length}, gain)
-        if depth + 1 < want.most:
+        if depth + 1 < want.most and chance * want.rate < -_HOPELESS:
             heapq.heappush(heap, (chance * want.rate, index))
     return best if best.gain >= MIN_GAIN else Lengths({}, 1.0)
