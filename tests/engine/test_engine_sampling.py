@@ -74,3 +74,22 @@ async def test_bad_sampling_is_refused_with_its_name(start: StartEngine) -> None
         answer = await ask(engine, sampling=sampling)
         assert answer.error.code == "BAD_REQUEST"
         assert said in answer.error.message
+
+
+async def test_drafts_change_nothing_under_any_rule(start: StartEngine) -> None:
+    """Every drafted token goes through the grammar and the penalties, and has its log probability told."""
+    plain, drafting = await start(draft="off"), await start(draft="ngram")
+    repeating = 'root ::= ("the plan " "invoice ")+'
+    rules = [*RULES, Sampling(temperature=0, grammar=repeating), Sampling(temperature=0, top_logprobs=1)]
+    drafted = 0
+    for rule in rules:
+        expected, found = [await ask(engine, "the plan " * 5, 60, sampling=rule) for engine in (plain, drafting)]
+        assert found.text == expected.text
+        told = [
+            [entry.id for event in answer.events if isinstance(event, Token) for entry in event.logprobs]
+            for answer in (expected, found)
+        ]
+        assert told[0] == told[1]
+        assert len(told[0]) == (60 if rule.top_logprobs is not None else 0)
+        drafted += found.metas[-1].draft_tokens or 0
+    assert drafted > 0
