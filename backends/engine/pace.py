@@ -10,7 +10,7 @@ class Pace:
     """Running averages, in seconds; 0 until something was measured.
 
     `plain`: a step in which answers go on and no prompt is computed. `prompt_token`: what one more token of a prompt
-    adds to a step, lately: it grows with the depth. `gap`: a step in which answers go on, whatever else is in it.
+    adds to a step, lately: it grows with the depth. `gap`: between two tokens of an answer, whatever else is computed.
     `used_part`: how much of their limits answers use, 0 to 1.
     """
 
@@ -20,10 +20,13 @@ class Pace:
         self.gap = 0.0
         self.used_part = 1.0
 
-    def stepped(self, decoding: int, prompt_tokens: int, seconds: float) -> None:
-        """A step took `seconds`, in which `decoding` answers went on and `prompt_tokens` of prompts were computed."""
+    def stepped(self, decoding: int, prompt_tokens: int, seconds: float, said: int = 0) -> None:
+        """A step took `seconds`, in which `decoding` answers went on and `prompt_tokens` of prompts were computed.
+
+        `said`: the tokens that came of it: with drafts more than one for each answer.
+        """
         if decoding:
-            self.gap = _blend(self.gap, seconds, 0.1)
+            self.gap = _blend(self.gap, seconds * decoding / max(said, decoding), 0.1)
         if decoding and not prompt_tokens:
             self.plain = _blend(self.plain, seconds, 0.2)
         elif prompt_tokens >= MIN_MEASURED:

@@ -69,7 +69,7 @@ class Stepper:
             seconds = time.perf_counter() - begun
             decoding = sum(chunk.tokens == 1 for chunk in plan)
             prompt_tokens = sum(chunk.tokens for chunk in plan if chunk.tokens > 1)
-            self._pace.stepped(decoding, prompt_tokens, seconds)
+            self._pace.stepped(decoding, prompt_tokens, seconds, tokens)
             rows = sum(job.outputs for job in jobs)
             if rows == sum(len(job.tokens) for job in jobs):
                 self._speculation.stepped(len(jobs), rows, tokens, seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from backends.engine import Engine
+from backends.engine.loop import StepLoop
 from backends.engine.options import QueueTimeout
 from backends.engine.runner import Job, Runner
+from backends.engine.sequence import Sequence
 from backends.events import Done, Error, Status, Token
 from tests.engine.answers import Answer, ask, read, request
 from tests.engine.conftest import StartEngine
@@ -59,15 +62,22 @@ async def test_a_batch_prompt_yields_to_a_chat_between_chunks(
     start: StartEngine, slow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = await start(model=str(slow), prefill_chunk=32)
-    decode = Runner.decode
+    submit, decode, both_here = StepLoop.submit, Runner.decode, threading.Event()
     slots: list[int] = []
 
+    def watched_submit(self: StepLoop, sequence: Sequence) -> None:
+        submit(self, sequence)
+        if sequence.feature == "chat":
+            both_here.set()
+
     def spy(self: Runner, jobs: list[Job]) -> int:
+        assert not slots or both_here.wait(60)
         slots.extend(job.slot for job in jobs if len(job.tokens) > 1)
         return decode(self, jobs)
 
+    monkeypatch.setattr(StepLoop, "submit", watched_submit)
     monkeypatch.setattr(Runner, "decode", spy)
-    stream = engine.stream(request("refund " * 500, 4, feature="batch"))
+    stream = engine.stream(request("refund " * 200, 4, feature="batch"))
     async for event in stream:
         if isinstance(event, Status) and event.done >= 32:
             break
@@ -76,7 +86,8 @@ async def test_a_batch_prompt_yields_to_a_chat_between_chunks(
     assert chat.done.finish_reason == batch.done.finish_reason == "length"
     of_chat = [at for at, slot in enumerate(slots) if slot != slots[0]]
     assert of_chat == list(range(of_chat[0], of_chat[0] + len(of_chat))), "the chat's chunks come in one piece"
-    assert of_chat[-1] < len(slots) - 1, "and before the end of the batch request's"
+    assert of_chat[0] <= 3
+    assert of_chat[-1] < len(slots) - 1, "before the end of the batch request's"
 
 
 async def test_who_waits_is_told_how_long(start: StartEngine, slow: Path) -> None:

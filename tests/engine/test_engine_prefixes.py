@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from contextlib import aclosing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from backends.backend import ChatRequest, Message
@@ -17,6 +19,7 @@ from backends.engine.loop import StepLoop
 from backends.engine.prefix_cache import Costs
 from backends.engine.residency import MIN_RESTORED, Residency
 from backends.engine.runner import Job, Runner
+from backends.engine.sequence import Sequence
 from backends.events import Status, Token
 from tests.engine.answers import GREEDY, Answer, ask, read
 from tests.engine.conftest import StartEngine
@@ -298,6 +301,50 @@ async def test_when_the_one_who_computes_leaves_another_takes_over(start: StartE
     assert [answer.text for answer in answers] == alone
     assert all(cached(answer) > 0 for answer in answers)
     assert work.take() < 2 * engine.count_tokens(system)
+
+
+async def test_a_chat_lends_its_priority_to_the_prefix_that_a_batch_request_computes(
+    start: StartEngine, slow: Path, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prompt of middle priority goes before the batch request's, but not before what the chat shares with that."""
+    plain, engine = await start(model=str(slow), kv_residency="none"), await start(model=str(slow), prefill_chunk=32)
+    requests = {
+        "batch": chat("pause", system=SYSTEM * 3),
+        "summarize": chat("invoice " * 100, system=""),
+        "chat": chat("refund", system=SYSTEM * 3),
+    }
+    alone = {feature: (await answer_to(plain, it)).text for feature, it in requests.items()}
+    work.take()
+    answers: dict[str, Answer] = {}
+    order: list[str] = []
+    submit, decode, all_here, here = StepLoop.submit, Runner.decode, threading.Event(), []
+
+    def counting_submit(self: StepLoop, sequence: Sequence) -> None:
+        submit(self, sequence)
+        here.append(sequence)
+        if len(here) == len(requests):
+            all_here.set()
+
+    def patient_decode(self: Runner, jobs: list[Job]) -> int:
+        assert all_here.wait(60)
+        return decode(self, jobs)
+
+    async def read_noting(feature: str, it: ChatRequest) -> None:
+        events = []
+        async for event in engine.stream(msgspec.structs.replace(it, feature=feature)):
+            if isinstance(event, Token) and feature not in order:
+                order.append(feature)
+            events.append(event)
+        answers[feature] = Answer(events)
+
+    monkeypatch.setattr(StepLoop, "submit", counting_submit)
+    monkeypatch.setattr(Runner, "decode", patient_decode)
+    await asyncio.gather(*(read_noting(feature, it) for feature, it in requests.items()))
+    assert {feature: answer.text for feature, answer in answers.items()} == alone
+    assert order == ["chat", "summarize", "batch"]
+    assert cached(answers["summarize"]) == 0
+    everything = sum((answer.metas[0].prompt_tokens or 0) + 12 for answer in answers.values())
+    assert work.take() < everything - engine.count_tokens(SYSTEM * 3) + 64
 
 
 async def test_a_waiter_may_leave_too(start: StartEngine, slow: Path) -> None:

@@ -22,6 +22,12 @@ def test_a_prompts_share_of_a_step_is_what_it_adds() -> None:
     assert 0.010 < pace.gap < 0.050
 
 
+def test_drafts_that_are_kept_make_the_gap_between_tokens_shorter_than_a_step() -> None:
+    pace = Pace()
+    pace.stepped(2, 0, 0.030, said=6)
+    assert (pace.plain, pace.gap) == (0.030, pytest.approx(0.010))
+
+
 def test_it_follows_a_prompt_that_gets_dearer_with_its_depth() -> None:
     pace = Pace()
     for depth in range(20):
