@@ -12,7 +12,6 @@ from backends.bench.cells import Cell, Scale
 from backends.bench.in_process import python_share
 from backends.bench.models import PAIR_SHAPE, Pair, pair
 from backends.bench.workload import Lengths
-from backends.engine.options import EngineOptions
 
 OURS, RIVAL, INSIDE = "llmchat", "llama-server", "in process"
 
@@ -22,8 +21,14 @@ SCALES: Mapping[str, Scale] = {
     "M": Scale(decode=48, long=2048, mixed_outputs=Lengths("uniform", 8, 32), skewed_outputs=Lengths("fixed", 24)),
 }
 
-NOISES = {"1.0": 0.0, "0.8": 0.11, "0.4": 0.4}
-"""Acceptance of a draft (roughly, of drafts of 4) by the noise that gives it."""
+PLAIN = {"draft": "off"}
+"""Nobody guesses tokens but where guessing is what is measured: the texts of random models repeat like no real ones."""
+
+DRAFT_FLAGS = ("-md", "DRAFT", "--spec-type", "draft-simple", "--spec-draft-n-max", "4")
+"""How llama-server is told to draft."""
+
+NOISES = {"1.0": 0.0, "0.8": 0.04, "0.4": 0.16}
+"""The noise by the share of drafted tokens that it lets pass, in drafts of 4. A noise of 0.11 let 0.55 pass."""
 
 
 class Contender(msgspec.Struct, frozen=True):
@@ -83,7 +88,7 @@ def serving() -> Setup:
     """Both servers as they are meant to run, 16 streams at most."""
     return Setup(
         "serving",
-        {"max_streams": 16, "n_ctx": 12_288, "kv_cells": 16_384},
+        PLAIN | {"max_streams": 16, "n_ctx": 12_288, "kv_cells": 16_384},
         (Contender(OURS), Contender(RIVAL, "rival")),
         (
             _versus("decode", "decode, one stream, tok/s", cells.decode, "tok/s", 0.97, repeats=10),
@@ -113,7 +118,7 @@ def cancelling() -> Setup:
     """One slot, and somebody waiting for it."""
     return Setup(
         "cancelling",
-        {"max_streams": 1, "n_ctx": 12_288, "kv_cells": 12_288},
+        PLAIN | {"max_streams": 1, "n_ctx": 12_288, "kv_cells": 12_288},
         (Contender(OURS), Contender(RIVAL, "rival")),
         (
             _versus(
@@ -165,16 +170,14 @@ def inside() -> Setup:
     )
     return Setup(
         "inside",
-        {"max_streams": 16, "n_ctx": 4_096, "kv_cells": 16_384},
+        PLAIN | {"max_streams": 16, "n_ctx": 4_096, "kv_cells": 16_384},
         (Contender(OURS), Contender(INSIDE, "inside")),
         (*compared, *shares),
     )
 
 
-def batching() -> Setup | None:
-    """The three ways of batching, and what the cost of a step by its size lets expect of them. None: not selectable."""
-    if "batching" not in EngineOptions.__struct_fields__:
-        return None
+def batching() -> Setup:
+    """The three ways of batching, and what a step costs by its size."""
     modes = tuple(Contender(mode, options={"batching": mode}) for mode in ("continuous", "dynamic", "static"))
     compared = Entry(
         "batching",
@@ -198,16 +201,14 @@ def batching() -> Setup | None:
         )
         for n in (1, 2, 4, 8)
     )
-    return Setup("batching", {"max_streams": 8, "n_ctx": 2_048, "kv_cells": 16_384}, modes, (compared, *costs))
+    return Setup("batching", PLAIN | {"max_streams": 8, "n_ctx": 2_048, "kv_cells": 16_384}, modes, (compared, *costs))
 
 
 _CONTINUOUS_STATIC = ("continuous", "static")
 
 
-def speculating(acceptance: str, temperature: float) -> Setup | None:
-    """Drafts that are right as often as `acceptance` says, on both servers, with and without. None: not selectable."""
-    if "draft_model" not in EngineOptions.__struct_fields__:
-        return None
+def speculating(acceptance: str, temperature: float) -> Setup:
+    """Drafts that are right as often as `acceptance` says, on both servers, with and without."""
     ours, theirs = f"{OURS} + draft", f"{RIVAL} + draft"
     what = f"acceptance {acceptance}, {'greedy' if temperature == 0 else f'temperature {temperature:g}'}"
     entry = Entry(
@@ -231,10 +232,10 @@ def speculating(acceptance: str, temperature: float) -> Setup | None:
         f"draft-{acceptance}-{temperature:g}",
         {"max_streams": 2, "n_ctx": 2_048, "kv_cells": 4_096},
         (
-            Contender(OURS),
+            Contender(OURS, options=PLAIN),
             Contender(ours, options={"draft_model": "DRAFT"}),
             Contender(RIVAL, "rival"),
-            Contender(theirs, "rival", flags=("-md", "DRAFT", "--spec-draft-n-max", "4")),
+            Contender(theirs, "rival", flags=DRAFT_FLAGS),
         ),
         (entry,),
         pair(PAIR_SHAPE, 2, NOISES[acceptance]),
@@ -243,10 +244,9 @@ def speculating(acceptance: str, temperature: float) -> Setup | None:
 
 def setups() -> list[Setup]:
     """Everything that is measured on a model."""
-    return [setup for setup in (serving(), cancelling(), inside(), batching()) if setup is not None]
+    return [serving(), cancelling(), inside(), batching()]
 
 
 def speculation_setups() -> list[Setup]:
     """What is measured on the pairs of target and draft."""
-    found = [speculating(acceptance, temperature) for acceptance in NOISES for temperature in (0.0, 0.8)]
-    return [setup for setup in found if setup is not None]
+    return [speculating(acceptance, temperature) for acceptance in NOISES for temperature in (0.0, 0.8)]

@@ -15,11 +15,12 @@ from backends.bench.models import Shape, make
 from backends.bench.record import Record, open_record
 from backends.bench.report import markdown
 from backends.bench.servers import rival_flags
-from backends.bench.suite import OURS, Comparison, Contender, Entry, Setup, setups
+from backends.bench.suite import OURS, Comparison, Contender, Entry, Setup, setups, speculation_setups
 from backends.bench.wire import Chunk, Timings, completion_events
 from backends.engine import EngineOptions
 from backends.errors import BackendError
 from backends.events import Done, Meta, Token
+from tests.bench.gpu import suite as gpu
 
 TINY = Shape("tiny", 64, 2, 4, 2, 96, 1_200, context=512)
 SIDES = (Contender("one", "inside"), Contender("two", "inside"))
@@ -99,14 +100,16 @@ def test_a_quotient_of_two_contenders_is_taken_sample_by_sample() -> None:
     assert record.values("T", "draft", "with / nobody", "tok/s") == []
 
 
-def test_every_comparison_of_the_suite_is_between_those_who_take_part() -> None:
-    for wanted in setups():
+def test_every_comparison_is_between_those_who_take_part_with_options_that_exist() -> None:
+    for wanted in (*setups(), *speculation_setups(), *gpu.setups(gpu.LARGE), *gpu.speculation(gpu.TINY)):
         names = {it.name for it in wanted.contenders}
         for each in wanted.entries:
             assert set(each.contenders) <= names
             for comparison in each.comparisons:
                 operands = f"{comparison.ours} / {comparison.other}".removesuffix(" / ").split(" / ")
-                assert set(operands) <= set(each.contenders)
+                assert set(operands) <= set(each.contenders), each.name
+            for it in wanted.contenders:
+                msgspec.convert({"model": "m.gguf"} | wanted.options | it.options, EngineOptions)
 
 
 def test_the_rival_gets_the_same_threads_batches_and_cells() -> None:
