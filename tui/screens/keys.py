@@ -48,6 +48,7 @@ OTHER_KEYS = (
     ("Ctrl+C", "copy what is selected; else cancel the answer"),
     ("Esc", "cancel the answer, always first; else let go of a selection, close what is open"),
     ("Ctrl+P", "all commands by name"),
+    ("Ctrl+L", "draw the screen again, should anything else have written on it"),
     ("Ctrl+Q", "quit"),
 )
 

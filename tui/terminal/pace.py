@@ -23,7 +23,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._asked: float | None = None  # when, while the answer is not there
-        self._quickest = 1.0
+        self._quickest = 0.5
         self._unasked = 0
 
     def write(self, size: int, now: float) -> bool:
@@ -45,6 +45,11 @@ class Pace:
         """Whether more would only wait in a queue."""
         self._give_up(now)
         return self._asked is not None and now - self._asked > self._quickest + PATIENCE
+
+    def due(self, now: float) -> float:
+        """In how many seconds the answer that is waited for should be here; 0 for none."""
+        self._give_up(now)
+        return 0.0 if self._asked is None else max(0.0, self._asked + self._quickest + PATIENCE - now)
 
     def _give_up(self, now: float) -> None:
         if self._asked is not None and now - self._asked > GIVE_UP:

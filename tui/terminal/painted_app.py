@@ -7,14 +7,16 @@ without a refresh, and say that they have moved.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from rich.console import RenderableType
 from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App
+from textual.binding import Binding, BindingType
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.screen import Screen
@@ -32,6 +34,8 @@ Put = tuple[int, int, Strip]
 
 class PaintedApp(App[T], Generic[T]):
     """Where there is no terminal (in tests), or one of another kind, everything is left to Textual."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+l", "redraw", "Redraw", show=False, priority=True)]
 
     _picture: Picture | None = None
     _written_by: object = None
@@ -52,9 +56,19 @@ class PaintedApp(App[T], Generic[T]):
 
     def on_resize(self) -> None:
         """The terminal has moved or cut what it showed, though its size may be the old one again."""
+        self.action_redraw()
+
+    def action_redraw(self) -> None:
+        """Writes the whole screen: somebody else may have written on it."""
         if self._picture is not None:
             self._picture.forget()
             self.screen.refresh()
+
+    async def _shutdown(self) -> None:
+        """Textual's hook. An answer still on its way would end up in the shell."""
+        if self._pace is not None:
+            await asyncio.sleep(self._pace.due(monotonic()))
+        await super()._shutdown()
 
     def _terminal_picture(self) -> Picture | None:
         """The picture of the screen, a blank one after it was somebody else's or of another size."""

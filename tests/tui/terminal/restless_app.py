@@ -126,8 +126,7 @@ class RestlessApp(LlmChat):
             self.clear_notifications()
             await asyncio.sleep(0.3)  # longer than between two looks of the panel
         self.mark("before")
-        self._picture.forget()
-        self.screen.refresh()
+        self.action_redraw()
         await until(lambda: self.painted > before)
         self.mark("after")
 

@@ -34,6 +34,16 @@ def test_a_long_way_is_not_a_slow_one() -> None:
     assert not pace.behind(1.44)
 
 
+def test_it_says_when_the_answer_should_be_here() -> None:
+    pace = Pace()
+    assert pace.due(0.0) == 0.0
+    pace.write(ASK_EVERY, 0.0)
+    pace.answered(0.1)
+    pace.write(ASK_EVERY, 1.0)
+    assert 0.1 < pace.due(1.0) < 0.3
+    assert pace.due(1.5) == 0.0
+
+
 def test_a_lost_answer_stops_nothing_for_good() -> None:
     pace = Pace()
     pace.write(ASK_EVERY, 0.0)
