@@ -127,11 +127,12 @@ async def test_drafted_tokens_have_the_targets_distribution(start: StartEngine, 
     """The second and third token of many answers against the model's own probabilities, by chi-square.
 
     Their drafts are those of a model that is often wrong, so that accepting, missing and what is said instead all
-    come up. Seeds are fixed.
+    come up. Seeds are fixed. It fails with a few hundred when half of the missed tokens are accepted anyway, and with 42
+    when a missed one is followed by a draw that does not know of the miss (tried; 31.6 is allowed).
     """
     target = write_model(tmp_path / "target.gguf", layers=1, silent=2, noise=0.3)
     rule = {"temperature": 1.2, "top_k": 3, "top_p": 1.0, "min_p": 0.0}
-    engine = await start(model=str(target), draft="model", draft_model=str(pair.good), max_streams=16, max_queue=100)
+    engine = await start(model=str(target), draft="model", draft_model=str(pair.good), max_streams=1, max_queue=100)
     answers, drafted, accepted = [], 0, 0
     for first in range(0, 1000, 100):
         batch = (ask(engine, "pause", 3, sampling=Sampling(seed=seed, **rule)) for seed in range(first, first + 100))
