@@ -24,7 +24,7 @@ _NUMBERS = (
     ("TPOT", "time per output token after the first; 1000 / TPOT is tok/s"),
     ("Total", "time from Enter to the end of the answer"),
     ("cached", "prompt tokens that the backend had read before and did not read again"),
-    ("drafts", "tokens that the small draft model proposed, and how many were right"),
+    ("drafts", "tokens proposed ahead, by a small model or from the text, and how many were right"),
     ("KV", "cells of the engine's key-value cache in use, one per token"),
     ("~", "derived: the difference of two measurements, or seen only from outside"),
     ("unattributed", "part of TTFT that no stage accounts for"),
