@@ -81,7 +81,7 @@ def _build_script(work: Path, cpu: bool, jobs: int) -> str:
         flags += [*BUILD_OPTIONS, f"-DCMAKE_CUDA_ARCHITECTURES={compute_capability()}"]
     folder, log = work / "build", work / "build.log"
     sources = work / "pack" / "sources" / "vendor" / "llama.cpp"
-    tools = f"export PATH='{work}/pack/site/bin':$PATH PYTHONPATH='{work}/pack/site'"
+    tools = f"export PATH='{work}/pack/site/bin':$PATH:/usr/local/cuda/bin PYTHONPATH='{work}/pack/site'"
     chosen = "-G Ninja" if shutil.which("ninja") or (work / "pack" / "site" / "bin" / "ninja").exists() else ""
     steps = (
         f"cmake -S '{sources}' -B '{folder}' {chosen} {' '.join(flags)} && "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -14,8 +15,8 @@ _ROUNDS = 20
 
 def gpu_copy_rate(size: int = 2 << 30) -> float:
     """Bytes read and written a second when `size` bytes are copied within the GPU. Raises OSError."""
-    name = ctypes.util.find_library("cudart") or "libcudart.so"
-    cuda = ctypes.CDLL(name)
+    found = sorted(Path("/usr/local").glob("cuda*/lib64/libcudart.so*"))
+    cuda = ctypes.CDLL(ctypes.util.find_library("cudart") or (str(found[-1]) if found else "libcudart.so"))
     buffers = [ctypes.c_void_p() for _ in range(2)]
     for buffer in buffers:
         _check(cuda.cudaMalloc(ctypes.byref(buffer), ctypes.c_size_t(size)))

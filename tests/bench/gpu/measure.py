@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from backends.bench.report import markdown
 from backends.bench.statistics import median
 from backends.bench.suite import OURS, Setup
 from backends.engine.doctor import measure as measures_of
-from backends.engine.gpu_memory import gpus
 from backends.engine.library import load_library
 from tests.bench.gpu.copy_rate import cpu_copy_rate, gpu_copy_rate
 from tests.bench.gpu.suite import LARGE, TINY, Size, setups, speculation
@@ -62,11 +62,15 @@ async def _all(measuring: Measuring, size: Size, folder: Path) -> None:
 
 
 def _describe(record: Record, cpu: bool) -> None:
-    """Put the card and its copy rate into the record."""
-    for number, gpu in enumerate([] if cpu else gpus()):
-        record.machine[f"gpu {number}"] = f"{gpu.name}, {gpu.total / 2**30:.0f} GiB"
-    if "copy rate" not in record.machine:
-        record.machine["copy rate"] = f"{(cpu_copy_rate() if cpu else gpu_copy_rate()) / 1e9:.1f} GB/s"
+    """Put the card, its driver and its copy rate into the record. Raises CalledProcessError, OSError."""
+    if "copy rate" in record.machine:
+        return
+    if not cpu:
+        query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+        record.machine["gpu, driver, memory"] = subprocess.run(
+            query, check=True, capture_output=True, text=True
+        ).stdout.splitlines()[0]
+    record.machine["copy rate"] = f"{(cpu_copy_rate() if cpu else gpu_copy_rate()) / 1e9:.1f} GB/s"
 
 
 def _machine(record: Record) -> str:
