@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tui.markdown.document import Document, Place
+from tui.markdown.flow import Run, wrap
 from tui.markdown.parser import References
 from tui.markdown.sanitize import scrub
-from tui.markdown.text_strip import EMPTY, TextStrip
+from tui.markdown.text_strip import EMPTY, TextStrip, to_strip
 from tui.widgets.chat_palette import ChatPalette
 
 MARGIN = 2
@@ -341,6 +342,11 @@ class EdgePart(Part):
 
     def drop(self) -> None:
         """A few rows are not worth it."""
+
+
+def strips(runs: Sequence[Run], column: int, palette: ChatPalette) -> list[TextStrip]:
+    """`runs` wrapped, behind the margin."""
+    return [to_strip(line, MARGIN, palette) for line in wrap(runs, column)]
 
 
 def rows_of(text: str, column: int) -> int:

@@ -6,7 +6,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Literal
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -14,40 +13,18 @@ from rich.style import Style
 from textual.strip import Strip
 
 from backends.events import Citation
-from tui.markdown.flow import Line, Run, pad, width_of, wrap
-from tui.markdown.inline import cited
-from tui.markdown.palette import Palette
-from tui.markdown.sanitize import hold, sanitize, scrub
+from tui.markdown.sanitize import sanitize, scrub
 from tui.markdown.sections import pieces
-from tui.markdown.text_strip import EMPTY, Border, TextStrip, to_strip
-from tui.widgets.chat_palette import ChatPalette
-from tui.widgets.message_part import (
-    MARGIN,
-    READING_WIDTH,
-    EdgePart,
-    LivePart,
-    Look,
-    Mark,
-    Part,
-    PlainPart,
-    UncutPart,
-)
+from tui.markdown.text_strip import EMPTY, TextStrip
+from tui.widgets.message_head import Kind, thought_row, title_rows
+from tui.widgets.message_part import MARGIN, EdgePart, LivePart, Look, Mark, Part, PlainPart, UncutPart
+from tui.widgets.message_tail import MARKED, Ending, chip_rows, ending_rows, note_rows, waiting_rows
+from tui.widgets.plain_rows import plain_rows
 from tui.widgets.stored_parts import stored_parts
+from tui.widgets.thought_part import Shown, ThoughtPart
 
-Kind = Literal["user", "assistant", "error", "notice"]
 Note = str | Callable[[], str | None] | None
 """A line under a message, or what makes it when it is first drawn."""
-Ending = Literal["complete", "truncated", "cancelled", "interrupted", "failed"]
-
-_ENDINGS = {
-    "truncated": "⋯ cut off at the length limit",
-    "cancelled": "■ cancelled",
-    "interrupted": "⚡ interrupted: the connection was lost before the end",
-    "failed": "✗ failed",
-}
-_REASONING_ROWS = 6
-_SKELETON = (0.7, 0.8, 0.4)
-"""Lengths of the lines that stand for an answer still to come, as shares of the column."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +59,7 @@ class MessageView:
     _next_body: Sequence[Part] | None = None  # takes the body's place with the next drawing: until then rows stay
     _live: LivePart | None = None  # where streamed text goes
     _floor: int = 0
-    _reasoning_drawing: tuple[int, bool, bool, Look] | None = None
-    _reasoning_strips: list[TextStrip] = field(default_factory=list)
-    _reasoning: list[str] = field(default_factory=list)
-    _held: str = ""
+    _thought: ThoughtPart | None = None
     _plain: list[str] = field(default_factory=list)
     _head: EdgePart = field(default_factory=EdgePart)
     _tail: EdgePart = field(default_factory=EdgePart)
@@ -112,7 +86,7 @@ class MessageView:
     @property
     def reasoning(self) -> str:
         """The thinking text, scrubbed."""
-        return scrub("".join(self._reasoning))
+        return "" if self._thought is None else self._thought.text
 
     @property
     def height(self) -> int:
@@ -122,7 +96,11 @@ class MessageView:
     @property
     def parts(self) -> Sequence[Part]:
         """From top to bottom."""
-        return (self._head, *self._body, self._tail)
+        return (*self._above, *self._body, self._tail)
+
+    @property
+    def _above(self) -> Sequence[Part]:
+        return (self._head,) if self._thought is None else (self._head, self._thought)
 
     @property
     def blocks(self) -> list[list[Part]]:
@@ -155,7 +133,8 @@ class MessageView:
         self._stale = True
         if self.kind != "assistant":
             self._plain.append(text)
-            self._next_body = [PlainPart(piece, self._draw_plain) for piece in pieces(self._shown_plain)]
+            shown, draw = sanitize("".join(self._plain)).strip("\n"), plain_rows(self.kind)
+            self._next_body = [PlainPart(piece, draw) for piece in pieces(shown)]
             return
         if self._live is None:
             going_on = bool(self._newest_body)
@@ -175,8 +154,9 @@ class MessageView:
 
     def append_reasoning(self, text: str) -> None:
         """Adds thinking text."""
-        ready, self._held = hold(self._held + text)
-        self._reasoning.append(ready)
+        if self._thought is None:
+            self._thought = ThoughtPart()
+        self._thought.append(text)
         self._stale = True
 
     def replace(self, text: str) -> None:
@@ -196,6 +176,8 @@ class MessageView:
             self._live = None
             if not live.drawn:
                 self._next_body = stored_parts(live.source)
+        if self._thought is not None:
+            self._thought.finished = True
         self.streaming, self.waiting, self.ending = False, None, ending
         self._stale = True
 
@@ -213,10 +195,12 @@ class MessageView:
         self._take_next_body()
         for part in self._body:
             part.lay(look)
+        if (thought := self._thought) is not None:
+            thought.lay(look)
         self._head.guess(
-            look, (not self.first) + (self.kind == "assistant" and bool(self.title)) + bool(self._reasoning)
+            look, (not self.first) + (self.kind == "assistant" and bool(self.title)) + (thought is not None)
         )
-        below = (self.ending in _ENDINGS) + bool(self.citations) + bool(self.note) + (self.waiting is not None)
+        below = (self.ending in MARKED) + bool(self.citations) + bool(self.note) + (self.waiting is not None)
         self._tail.guess(look, below + bool(below and self._newest_body))
         self._measure()
 
@@ -231,12 +215,13 @@ class MessageView:
         if not (fresh or self._stale):
             return self.height
         self._stale = self.unfinished
+        thought = self._update_thought(look)
         changed = self._head.put(self._draw_head(look))
         if changed == self._head.height:
-            changed += row
+            changed = changed + thought if thought is not None else self.body_rows.start + row
         self._tail.put(self._draw_tail(look))
         self._measure()
-        cursor = self._head.height + self._body_height - 1 if self.streaming else None
+        cursor = self.body_rows.stop - 1 if self.streaming else None
         if self._cursor is not None and self._cursor != cursor:
             changed = min(changed, self._cursor)  # it left this row, which may be the same otherwise
         self._cursor = cursor
@@ -304,7 +289,8 @@ class MessageView:
     @property
     def body_rows(self) -> range:
         """The rows that show the text."""
-        return range(self._head.height, self._head.height + self._body_height)
+        start = sum(part.height for part in self._above)
+        return range(start, start + self._body_height)
 
     @property
     def _body_height(self) -> int:
@@ -322,7 +308,7 @@ class MessageView:
         if isinstance(place, Edge):
             start = self.body_rows.stop if place.tail else 0
             return min(start + place.row, max(0, self.height - 1))
-        part = place.part if place.part in self._body else self._holding(place.offset)
+        part = place.part if place.part in self._body or place.part is self._thought else self._holding(place.offset)
         return self.height if part is None else self.top(part) + part.row_of(place)
 
     def _holding(self, offset: int) -> Part | None:
@@ -333,110 +319,50 @@ class MessageView:
     # What the rows show
 
     def _draw_head(self, look: Look) -> list[TextStrip]:
-        column, palette = look.column, look.palette
         head = [] if self.first else [EMPTY]
-        if self.kind == "assistant" and self.title:
-            head.append(_strips([(sanitize(self.title), palette.title)], column, palette)[0])
-        if self.kind == "error":
-            bar = Border("▌ ", palette.error_bar)
-            title = wrap([(sanitize(self.title or "Error"), palette.error_title)], column)
-            head.extend(to_strip([bar, *line], 0, palette) for line in title)
-        if self._reasoning:
-            head.extend(self._draw_reasoning(look))
+        head.extend(title_rows(self.kind, self.title, look))
+        if (thought := self._thought) is not None and thought.take():
+            thinking, unfolded = self._thinking, self._shown_thought != "nothing"
+            head.extend(thought_row(self.key, thought.words, look, thinking=thinking, unfolded=unfolded))
         return head
 
-    def _draw_reasoning(self, look: Look) -> list[TextStrip]:
-        answering = self._has_text or not self.streaming
-        drawing = (len(self._reasoning), answering, self.reasoning_open, look)
-        if drawing != self._reasoning_drawing:
-            self._reasoning_drawing = drawing
-            self._reasoning_strips = self._wrap_reasoning(answering, look.column, look.palette)
-        return [*self._reasoning_strips, EMPTY] if self._has_text else self._reasoning_strips
-
-    def _wrap_reasoning(self, answering: bool, column: int, palette: ChatPalette) -> list[TextStrip]:
-        text = self.reasoning.replace("\t", "    ").strip()
-        toggle = Style.from_meta({"reasoning": self.key})
-        sign = "▾" if self.reasoning_open or not answering else "▸"
-        words = f"{len(text.split()):,} words"
-        label = f"{sign} Thought, {words}" if answering else f"{sign} Thinking, {words}"
-        strips = _strips([(label, palette.reasoning + toggle)], column, palette)
-        if self.reasoning_open or not answering:
-            bar = Border("│ ", palette.rule)
-            if not self.reasoning_open:  # only the end is shown: wrap no more than that
-                text = text[-2 * _REASONING_ROWS * column :]
-            lines = wrap([(text, palette.reasoning)], column - 2)
-            shown = lines if self.reasoning_open else lines[-_REASONING_ROWS:]
-            strips.extend(to_strip([bar, *line], MARGIN, palette) for line in shown)
-        return strips
+    @property
+    def _thinking(self) -> bool:
+        return self.streaming and not self._has_text
 
     @property
-    def _shown_plain(self) -> str:
-        return sanitize("".join(self._plain)).strip("\n")
+    def _shown_thought(self) -> Shown:
+        if self.reasoning_open:
+            return "all"
+        return "end" if self._thinking else "nothing"
 
-    def _draw_plain(self, text: str, look: Look) -> list[TextStrip]:
-        column, palette = look.column, look.palette
-        text = text.removesuffix("\n")
-        if self.kind == "notice":
-            return _strips([(text, palette.notice)], column, palette)
-        if self.kind == "error":
-            bar = Border("▌ ", palette.error_bar)
-            return [to_strip([bar, *line], 0, palette) for line in wrap([(text, palette.error)], column)]
-        bar = Border("▌ ", palette.user_bar)
-        inner = min(look.width, MARGIN + READING_WIDTH + 1)
-        lines = wrap([(text, palette.user)], column)
-        return [to_strip(pad([bar, *line], inner, palette.user), 0, palette) for line in lines]
+    def _update_thought(self, look: Look) -> int | None:
+        """Draws the thinking text; the first row that may differ, None when none does."""
+        if (thought := self._thought) is None:
+            return None
+        before = thought.height
+        row = thought.update(look, self._shown_thought, below=int(self._has_text))
+        return None if row == thought.height == before else row
 
     def _draw_tail(self, look: Look) -> list[TextStrip]:
-        column, palette = look.column, look.palette
         tail: list[TextStrip] = []
         if self.waiting is not None:
-            tail.extend(self._draw_waiting(column, palette))
-        if self.ending in _ENDINGS:
-            tail.extend(_strips([(_ENDINGS[self.ending], palette.ending)], column, palette))
-        if self.citations:
-            tail.extend(self._draw_chips(column, palette))
+            tail.extend(waiting_rows(self.waiting, self.tick, look, skeleton=not self._has_text))
+            self._floor = max(self._floor, len(tail))
+        tail.extend(ending_rows(self.ending, look))
+        tail.extend(chip_rows(self.citations, self.selected_chip, look))
         if callable(self.note):
             self.note = self.note()
-        if self.note:
-            tail.extend(_strips([(sanitize(self.note), palette.note)], column, palette))
+        tail.extend(note_rows(self.note, look))
         if tail and self._has_text:
             tail.insert(0, EMPTY)
         if self.streaming:  # the answer begins where the skeleton was: nothing above it moves
             tail.extend([EMPTY] * (self._floor - self._body_height - len(tail)))
         return tail
 
-    def _draw_waiting(self, column: int, palette: ChatPalette) -> list[TextStrip]:
-        at = self.tick % 4
-        dots = "".join("●" if index == at else "·" for index in range(3))
-        runs = [(dots + "  ", palette.cursor), (sanitize(self.waiting or ""), palette.waiting)]
-        strips = _strips(runs, column, palette)
-        if not self._has_text:  # where the answer will stand
-            lit = self.tick % (len(_SKELETON) + 2)
-            for index, share in enumerate(_SKELETON):
-                style = palette.skeleton_lit if index == lit else palette.skeleton
-                strips.append(to_strip([Border("━" * int(column * share), style)], MARGIN, palette))
-        self._floor = max(self._floor, len(strips))
-        return strips
-
-    def _draw_chips(self, column: int, palette: ChatPalette) -> list[TextStrip]:
-        lines: list[Line] = [[Segment("Sources  ", palette.note)]]
-        for index, citation in enumerate(self.citations):
-            mark = sanitize(citation.id)
-            title = sanitize(citation.title or citation.source).replace("\n", " ")
-            style = palette.chip_selected if index == self.selected_chip else palette.chip
-            chip = wrap([(f"[{mark}] {title}", style + cited(mark))], column)[0]
-            if width_of(lines[-1]) + width_of(chip) > column and lines[-1]:
-                lines.append([])
-            lines[-1].extend([*chip, Segment("  ", palette.text)])
-        return [to_strip(line, MARGIN, palette) for line in lines]
-
 
 def _was_live(body: Sequence[Part]) -> bool:
     return len(body) == 1 and isinstance(body[0], LivePart) and body[0].finished
-
-
-def _strips(runs: Sequence[Run], column: int, palette: Palette) -> list[TextStrip]:
-    return [to_strip(line, MARGIN, palette) for line in wrap(runs, column)]
 
 
 def _with_cursor(strip: Strip, style: Style) -> Strip:

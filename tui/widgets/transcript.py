@@ -15,7 +15,9 @@ from textual.message import Message
 from backends.events import Citation
 from tui.markdown.parser import parser
 from tui.widgets.chat_palette import PALETTE_CSS, ChatPalette, component_class
-from tui.widgets.message_view import Ending, Kind, MessageView, Note
+from tui.widgets.message_head import Kind
+from tui.widgets.message_tail import Ending
+from tui.widgets.message_view import MessageView, Note
 from tui.widgets.searchable_lines import SearchableLines
 from tui.widgets.selectable_lines import Whole
 

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.pilot import Pilot
 
 from backends.events import Citation
-from tui.widgets.message_view import Ending
+from tui.widgets.message_tail import Ending
 from tui.widgets.transcript import Transcript
 
 LONG = "\n\n".join(f"paragraph {number}" for number in range(60))
