@@ -97,8 +97,9 @@ class Meta(_Event, frozen=True):
 
     `latency` is milliseconds from the request's arrival at the sender to the sending of this event, so that a client
     can place the sender's spans on its own clock. Counts are tokens; None means "not told". `draft_tokens` were
-    proposed by the draft model, `accepted_tokens` of them kept. `kv_used` of `kv_cells` cells of the KV cache are in
-    use; `kv_bytes_per_token` is what one cell costs.
+    proposed by the draft model, `accepted_tokens` of them kept. Of the prompt, `cached_tokens` came from the prefix
+    cache and `cache_write_tokens` were put there, where the server charges for that. `cost` is in US
+    dollars. `kv_used` of `kv_cells` cells of the KV cache are in use; `kv_bytes_per_token` is what one cell costs.
     """
 
     model: str | None = None
@@ -113,6 +114,8 @@ class Meta(_Event, frozen=True):
     kv_used: int | None = None
     kv_cells: int | None = None
     kv_bytes_per_token: int | None = None
+    cache_write_tokens: int | None = None
+    cost: float | None = None
     spans: tuple[Span, ...] = ()
 
 

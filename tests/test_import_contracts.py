@@ -21,7 +21,11 @@ def test_the_import_contracts_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["backends.providers.local", "backends.providers.openai", "backends.engine", "backends.rag", "tui.cli"]
+    "module",
+    [
+        *("backends.providers.local", "backends.providers.openai", "backends.providers.ollama"),
+        *("backends.engine", "backends.rag", "tui.cli"),
+    ],
 )
 def test_importing_a_doorway_is_cheap(module: str) -> None:
     """What is heavy is imported when it is used: the prompt must be there at once, `--version` in no time."""

@@ -19,6 +19,10 @@ import msgspec
 
 from backends.backend import Backend, Sampling
 from backends.config import ConfigFile, nearest
+from backends.sse.address import Address
+from backends.sse.credentials import read_key
+from backends.sse.remote import Remote
+from backends.sse.timeouts import Timeouts
 
 
 class ProviderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,6 +43,34 @@ class Site(msgspec.Struct, frozen=True):
     def path(self, text: str) -> Path:
         """A path of the configuration: ``~`` expanded, relative to the configuration file's folder."""
         return self.folder / Path(text).expanduser()
+
+
+class ServerOptions(ProviderOptions, frozen=True, kw_only=True):
+    """Base of the `Options` of everything that is a server. `url`: where it is. `model`: for requests that name none.
+    `api_key_env` names an environment variable, `api_key_file` a file that only its owner can read. `headers` are sent
+    with every request."""
+
+    url: str
+    model: str = ""
+    api_key_env: str = ""
+    api_key_file: str = ""
+    timeouts: Timeouts = Timeouts()
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def key(self, site: Site) -> str | None:
+        """The key that they name. Raises ConfigError."""
+        return read_key(site.name, self.api_key_env, self.api_key_file, site.path)
+
+    def remote(self, address: Address, token: str | None, key_header: str = "Authorization") -> Remote:
+        """The server at `address`, no connection opened yet."""
+        return Remote(address, token=token, headers=self.headers, timeouts=self.timeouts, key_header=key_header)
+
+
+class ForeignOptions(ServerOptions, frozen=True, kw_only=True):
+    """Base of the `Options` for servers of other people's making. `model`: without it the first that the server lists.
+    `extra_body` is merged into every request's JSON."""
+
+    extra_body: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Provider(Protocol):

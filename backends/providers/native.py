@@ -14,9 +14,8 @@ from backends import events
 from backends.backend import Backend, ChatRequest
 from backends.errors import BackendError, Code
 from backends.events import Done, Error, Event, Meta, Reasoning, Status, Token, is_terminal
-from backends.providers import ProviderOptions, Site
+from backends.providers import ServerOptions, Site
 from backends.sse.address import parse_address
-from backends.sse.credentials import read_key
 from backends.sse.placement import arrival, place
 from backends.sse.remote import Remote
 from backends.sse.timeouts import Timeouts
@@ -28,24 +27,18 @@ if TYPE_CHECKING:
 _ENCODER = msgspec.json.Encoder()
 
 
-class Options(ProviderOptions, frozen=True, kw_only=True):
-    """`url`: ``http://host:port``, ``https://…`` or ``unix:/path``. `api_key_env` names an environment variable,
-    `api_key_file` a file that only its owner can read. `model` is asked for when a request names none. `headers` are
-    sent with every request."""
-
-    url: str
-    api_key_env: str = ""
-    api_key_file: str = ""
-    model: str = ""
-    timeouts: Timeouts = Timeouts()
-    headers: dict[str, str] = msgspec.field(default_factory=dict)
+class Options(ServerOptions, frozen=True, kw_only=True):
+    """`url`: ``http://host:port``, ``https://…`` or ``unix:/path``."""
 
 
 def connect(options: Options, site: Site) -> Backend:
     """The service at `options.url`; opens no connection yet. Raises ConfigError."""
-    key = read_key(site.name, options.api_key_env, options.api_key_file, site.path)
     return Native(
-        options.url, token=key, timeouts=options.timeouts, model=options.model or None, headers=options.headers
+        options.url,
+        token=options.key(site),
+        timeouts=options.timeouts,
+        model=options.model or None,
+        headers=options.headers,
     )
 
 

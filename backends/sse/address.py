@@ -28,6 +28,19 @@ class Address(msgspec.Struct, frozen=True):
         return self.uds is not None or urlsplit(self.url).hostname in _LOOPBACK
 
 
+def api_address(url: str, root: str, *endpoints: str) -> Address:
+    """Where an API's paths begin. `root` (``/v1``) is put behind a bare host; another path is kept.
+
+    `endpoints` are the API's own paths: ``http://host/v1/chat/completions`` means ``http://host/v1``. Raises
+    ConfigError.
+    """
+    address = parse_address(url)
+    base = address.url
+    for endpoint in endpoints:
+        base = base.removesuffix(endpoint)
+    return Address(base if urlsplit(base).path else base + root, address.uds)
+
+
 def parse_address(text: str) -> Address:
     """The address that a person wrote: ``http://host:port/path``, ``https://…`` or ``unix:/path``.
 

@@ -24,6 +24,7 @@ from backends.errors import BackendError, Code
 from backends.sse.address import Address
 from backends.sse.excerpt import clean, excerpt
 from backends.sse.failures import from_status, from_transport
+from backends.sse.lines import Format, LineDecoder
 from backends.sse.placement import Timing
 from backends.sse.sockets import AsyncioBackend
 from backends.sse.timeouts import Timeouts
@@ -31,6 +32,7 @@ from backends.sse.timeouts import Timeouts
 MAX_EVENT = 32 * 1024 * 1024
 """Bytes that a server may send without completing an event."""
 
+_FORMS: dict[Format, str] = {"text/event-stream": "an event stream", "application/x-ndjson": "lines of JSON"}
 _MAX_ERROR_BODY = 64 * 1024
 _MAX_JSON = 8 * 1024 * 1024
 _DRAIN_S = 0.25
@@ -47,15 +49,16 @@ class Client:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
+        key_header: str = "Authorization",
     ) -> None:
-        """`token` goes out as a Bearer token and is cut from every message."""
+        """`token` goes out as a Bearer token, or bare in another `key_header`, and is cut from every message."""
         self.address = address
         self.timeouts = timeouts or Timeouts()
         self.secrets = (token,) if token else ()
         self.closed = False
         self._headers = {"User-Agent": "llmchat", "Accept-Encoding": "identity", **(headers or {})}
         if token:
-            self._headers["Authorization"] = f"Bearer {token}"
+            self._headers[key_header] = f"Bearer {token}" if key_header == "Authorization" else token
         self._transport = _Transport(address)
 
     @property
@@ -63,22 +66,32 @@ class Client:
         """True when an open connection waits for the next request."""
         return self._transport.has_idle_connection
 
-    def open(self, path: str, body: bytes, *, since: float, key: str = "") -> EventStream:
+    def open(
+        self, path: str, body: bytes, *, since: float, key: str = "", form: Format = "text/event-stream"
+    ) -> EventStream:
         """POST `body` (JSON) and read the answer as events: ``async with client.open(...) as stream``.
 
-        `since` is `time.perf_counter()` at the call that all times count from. With an idempotency `key` a request
-        that met a connection which the server had just closed is sent once more.
+        `form` is what the answer must be written in. `since` is `time.perf_counter()` at the call that all times count
+        from. With an idempotency `key` a request that met a connection which the server had just closed is sent once
+        more.
         """
-        headers = {**self._headers, "Accept": "text/event-stream", "Content-Type": "application/json"}
+        headers = {**self._headers, "Accept": form, "Content-Type": "application/json"}
         if key:
             headers["Idempotency-Key"] = key
-        return EventStream(self, self._url(path), headers, body, since, resend=bool(key))
+        return EventStream(self, self._url(path), headers, body, since, resend=bool(key), form=form)
 
     async def request(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """A short exchange, limited by `first_token`: the body of the 2xx answer, at most 8 MiB.
 
         Raises BackendError.
         """
+        response, content = await self.exchange(method, path, body)
+        if not 200 <= response.status_code < 300:
+            raise from_status(response, content[:_MAX_ERROR_BODY], self.address, self.secrets)
+        return content
+
+    async def exchange(self, method: str, path: str, body: bytes | None = None) -> tuple[httpx.Response, bytes]:
+        """As `request`, but whatever status it has is an answer. Raises BackendError where there is none."""
         headers = dict(self._headers)
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -101,9 +114,7 @@ class Client:
                 f"{self.address.shown}: no answer within {limits.first_token:g} s",
                 retryable=True,
             ) from None
-        if not 200 <= response.status_code < 300:
-            raise from_status(response, content[:_MAX_ERROR_BODY], self.address, self.secrets)
-        return content
+        return response, content
 
     async def aclose(self) -> None:
         """Close every connection; running streams end with SHUTDOWN."""
@@ -136,12 +147,21 @@ class EventStream:
     """
 
     def __init__(
-        self, client: Client, url: str, headers: dict[str, str], body: bytes, since: float, *, resend: bool
+        self,
+        client: Client,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        since: float,
+        *,
+        resend: bool,
+        form: Format = "text/event-stream",
     ) -> None:
         self.timing = Timing()
         self._client = client
         self._since = since
         self._resend = resend
+        self._form = form
         self._request = (url, headers, body)
         self._response: httpx.Response | None = None
         self._chunks: AsyncIterator[bytes] | None = None
@@ -195,7 +215,17 @@ class EventStream:
             await self._response.aclose()
 
     async def frames(self) -> AsyncGenerator[ServerSentEvent, None]:
-        """The events of the body, comments left out; ends where the body ends. Raises BackendError."""
+        """The events of the body, comments left out; ends where the body ends. Raises BackendError.
+
+        Of a body of lines each line is the data of an event, and what no line break ends is none.
+        """
+        if self._form == "application/x-ndjson":
+            lines = LineDecoder()
+            async for text in self:
+                for line in lines.feed(text):
+                    self._pending = 0
+                    yield ServerSentEvent(data=line)
+            return
         # EventSource asks a response for its headers and its text only: this object gives it text under time limits.
         source = EventSource(cast(httpx.Response, self))
         async with aclosing(source.aiter_sse()) as frames:
@@ -264,7 +294,7 @@ class EventStream:
     async def _check(self, response: httpx.Response) -> None:
         client = self._client
         kind = response.headers.get("content-type", "")
-        if response.status_code == 200 and kind.partition(";")[0].strip().lower() == "text/event-stream":
+        if response.status_code == 200 and kind.partition(";")[0].strip().lower() == self._form:
             return
         body = b""
         try:
@@ -275,9 +305,10 @@ class EventStream:
         if response.status_code != 200:
             raise from_status(response, body, client.address, client.secrets)
         words = excerpt(body, client.secrets)
+        found, wanted = clean(kind, 60) or "an unnamed type", _FORMS[self._form]
         raise BackendError(
             Code.BAD_RESPONSE,
-            f"{client.address.shown} answered with {clean(kind, 60) or 'an unnamed type'} instead of an event stream; "
+            f"{client.address.shown} answered with {found} instead of {wanted}; "
             "is this the right URL?" + (f" It says: {words}" if words else ""),
         )
 

@@ -15,7 +15,7 @@ from backends.backend import ChatRequest
 from backends.errors import BackendError, Code
 from backends.events import Logprob
 
-LLAMA_SERVER, VLLM = "llamacpp", "vllm"
+LLAMA_SERVER, VLLM, SGLANG = "llamacpp", "vllm", "sglang"
 """The servers that are known by their models' `owned_by`."""
 
 _LLAMA_SERVER_NAMES = {"repetition_penalty": "repeat_penalty", "penalty_last_n": "repeat_last_n"}
@@ -39,7 +39,7 @@ def sampling_fields(request: ChatRequest, owner: str = "") -> dict[str, Any]:
         fields |= structured if owner == VLLM else {"grammar": sampling.grammar}
     if sampling.top_logprobs is not None:
         fields |= {"logprobs": True, "top_logprobs": sampling.top_logprobs}
-    if request.reasoning == "off" and owner in (LLAMA_SERVER, VLLM):
+    if request.reasoning == "off" and owner in (LLAMA_SERVER, VLLM, SGLANG):
         fields["chat_template_kwargs"] = {"enable_thinking": False}
     return fields
 

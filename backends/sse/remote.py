@@ -24,12 +24,14 @@ class Remote:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
+        key_header: str = "Authorization",
     ) -> None:
         """As `Client`."""
         self.address = address
         self._token = token
         self._headers = dict(headers or {})
         self._timeouts = timeouts or Timeouts()
+        self._key_header = key_header
         self._client: Client | None = None
         self._closed = False
 
@@ -39,7 +41,11 @@ class Remote:
             raise BackendError(Code.SHUTDOWN, f"the connection to {self.address.shown} was closed here")
         if self._client is None:
             self._client = _import_client()(
-                self.address, token=self._token, headers=self._headers, timeouts=self._timeouts
+                self.address,
+                token=self._token,
+                headers=self._headers,
+                timeouts=self._timeouts,
+                key_header=self._key_header,
             )
         return self._client
 

@@ -19,12 +19,19 @@ import msgspec
 from backends import events
 from backends.backend import Backend, ChatRequest, Message, Sampling
 from backends.events import Event
+from backends.foreign.server import ForeignServer
+from backends.providers import anthropic as anthropic_provider
+from backends.providers import ollama as ollama_provider
+from backends.providers import openai as openai_provider
+from backends.providers import responses as responses_provider
 from backends.providers.native import Native
-from backends.providers.openai import OpenAI
-from backends.providers.openai import Options as OpenAIOptions
 from backends.providers.replay import Replay
+from tests.fakes.anthropic_server import anthropic_server
 from tests.fakes.echo import Echo
+from tests.fakes.http_server import Server
+from tests.fakes.ollama_server import ollama_server
 from tests.fakes.openai_server import openai_server
+from tests.fakes.responses_server import responses_server
 
 ENDLESS = "forever and ever"
 
@@ -76,12 +83,32 @@ def native_tcp(folder: Path) -> AbstractAsyncContextManager[Subject]:
 
 
 @asynccontextmanager
-async def openai(folder: Path) -> AsyncIterator[Subject]:
-    """`OpenAI` on a server that speaks its documented wire form."""
-    async with openai_server() as server:
-        broken = OpenAI(OpenAIOptions(url="http://127.0.0.1:1"))
-        backend = OpenAI(OpenAIOptions(url=server.url))
-        yield Subject(backend, broken, "CONNECT", busy=lambda: server.answering)
+async def _foreign(
+    serving: AbstractAsyncContextManager[Server], backend: Callable[[str], ForeignServer]
+) -> AsyncIterator[Subject]:
+    """A dialect on a server that speaks its documented wire form."""
+    async with serving as server:
+        yield Subject(backend(server.url), backend("http://127.0.0.1:1"), "CONNECT", busy=lambda: server.answering)
+
+
+def openai(folder: Path) -> AbstractAsyncContextManager[Subject]:
+    """`OpenAI`."""
+    return _foreign(openai_server(), lambda url: openai_provider.OpenAI(openai_provider.Options(url=url)))
+
+
+def responses(folder: Path) -> AbstractAsyncContextManager[Subject]:
+    """`Responses`."""
+    return _foreign(responses_server(), lambda url: responses_provider.Responses(responses_provider.Options(url=url)))
+
+
+def anthropic(folder: Path) -> AbstractAsyncContextManager[Subject]:
+    """`Anthropic`."""
+    return _foreign(anthropic_server(), lambda url: anthropic_provider.Anthropic(anthropic_provider.Options(url=url)))
+
+
+def ollama(folder: Path) -> AbstractAsyncContextManager[Subject]:
+    """`Ollama`, which streams lines."""
+    return _foreign(ollama_server(), lambda url: ollama_provider.Ollama(ollama_provider.Options(url=url)))
 
 
 @asynccontextmanager
@@ -178,6 +205,9 @@ SUBJECTS: dict[str, Open] = {
     "native": native,
     "native-tcp": native_tcp,
     "openai": openai,
+    "responses": responses,
+    "anthropic": anthropic,
+    "ollama": ollama,
     "rag": rag,
     "replay": replay,
     "engine": engine,

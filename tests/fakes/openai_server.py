@@ -38,12 +38,10 @@ async def openai_server(owner: str = "fake") -> AsyncIterator[Server]:
 
 def completion(body: dict[str, Any]) -> Script:
     """The echo of the last message, as chunks."""
-    words = body["messages"][-1]["content"].split()
-    steps: list[Step] = [chunk({"role": "assistant", "content": ""})]
-    for number, word in enumerate(words):
-        steps.append(chunk({"content": f" {word}" if number else word}))
-        if words[0] == "forever":
-            return event_stream(*steps, Hold())
+    words, endless = echoed(body["messages"][-1]["content"])
+    steps: list[Step] = [chunk({"role": "assistant", "content": ""}), *(chunk({"content": word}) for word in words)]
+    if endless:
+        return event_stream(*steps[:2], Hold())
     steps.append(chunk({}, finish_reason="stop"))
     if body.get("stream_options", {}).get("include_usage"):
         steps.append(usage(prompt_tokens=len(words), completion_tokens=len(words)))
@@ -76,6 +74,12 @@ def data(text: str) -> bytes:
 def error(message: str, kind: str = "invalid_request_error", code: Any = None) -> bytes:
     """An error's body."""
     return json.dumps({"error": {"message": message, "type": kind, "code": code}}).encode()
+
+
+def echoed(text: str) -> tuple[list[str], bool]:
+    """The pieces of the answer to `text`, and whether it is to stop after the first until the client has gone."""
+    words = text.split()
+    return [f" {word}" if number else word for number, word in enumerate(words)], words[0] == "forever"
 
 
 def models(owner: str) -> bytes:

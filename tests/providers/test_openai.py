@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from backends.backend import ChatRequest, Message, Sampling
 from backends.errors import BackendError, Code
 from backends.events import Citation, Done, Error, Event, Meta, Reasoning, Status, Token, is_terminal
-from backends.providers.openai import ChunkReader, OpenAI, Options, base_address, first_model, request_body
-from backends.sse.address import Address
+from backends.providers.openai import ChunkReader, OpenAI, Options, base_address, request_body
 from backends.sse.placement import Timing
 from backends.telemetry.stages import Span
 from tests.fakes.http_server import CLOSE, CUT, Step, event_stream, http_server, response
@@ -169,10 +168,38 @@ class TestChunks:
         found = read(chunk({"content": "a"}), chunk({}, finish_reason="stop", metrics=metrics))
 
         assert of(Meta, found)[-1].spans == (
-            Span("provider_queue", 50.0, 20.0),
-            Span("prefill", 70.0, 30.0),
+            Span("provider_queue", 30.0, 20.0),
+            Span("prefill", 50.0, 50.0),
             Span("total_generation", 100.0, 80.0),
         )
+
+    def test_vllms_speculation(self) -> None:
+        metrics = {"speculative_decoding": {"num_draft_tokens": 9, "num_accepted_draft_tokens": 6}}
+
+        meta = of(Meta, read(chunk({"content": "a"}), chunk({}, finish_reason="stop", metrics=metrics)))[-1]
+
+        assert (meta.draft_tokens, meta.accepted_tokens) == (9, 6)
+
+    def test_times_in_seconds(self) -> None:
+        groq = {"usage": {"queue_time": 0.02, "prompt_time": 0.05, "completion_time": 0.08, "completion_tokens": 1}}
+        lm_studio = {"stats": {"time_to_first_token": 0.05, "generation_time": 0.08}}
+
+        told = [of(Meta, read(chunk({"content": "a"}), chunk(None, **more)))[-1].spans for more in (groq, lm_studio)]
+
+        rest = (Span("prefill", 50.0, 50.0), Span("total_generation", 100.0, 80.0))
+        assert told == [(Span("provider_queue", 30.0, 20.0), *rest), rest]
+
+    def test_what_openrouter_adds(self) -> None:
+        usage_told = {"prompt_tokens": 5, "completion_tokens": 1, "cost": 0.00025}
+        broken = {"code": 502, "message": "Provider disconnected"}
+
+        whole = read(chunk({"reasoning": "hm"}), chunk({"content": "a"}), usage(**usage_told), data("[DONE]"))
+        cut = read(chunk({"content": "a"}), chunk({"content": ""}, finish_reason="error", error=broken))
+
+        assert of(Meta, whole)[-1].cost == 0.00025
+        assert isinstance(cut[-1], Error)
+        assert (cut[-1].code, cut[-1].retryable) == ("HTTP_502", True)
+        assert "Provider disconnected" in cut[-1].message
 
     def test_a_body_that_ends_after_the_finish_reason_is_complete(self) -> None:
         assert isinstance(read(chunk({"content": "a"}), chunk({}, finish_reason="stop"))[-1], Done)
@@ -283,12 +310,6 @@ class TestRequests:
     def test_the_base(self, url: str, base: str) -> None:
         assert base_address(url).url == base
 
-    @pytest.mark.parametrize("body", [b"{", b"{}", b'{"data":[]}', b'{"data":[{}]}', b'{"data":[5]}', b"[]", b"\xff"])
-    def test_a_list_without_models(self, body: bytes) -> None:
-        with pytest.raises(BackendError) as caught:
-            first_model(body, Address("http://h"))
-        assert caught.value.code == Code.NOT_FOUND
-
 
 async def ask(backend: OpenAI, request: ChatRequest = REQUEST) -> list[Event]:
     """All events of one answer."""
@@ -364,6 +385,17 @@ class TestConversations:
         assert isinstance(last, Error)
         assert last.code == "HTTP_401"
         assert "Incorrect API key provided: ***" in last.message
+
+    @pytest.mark.parametrize("body", [b"{", b"{}", b'{"data":[]}', b'{"data":[{}]}', b'{"data":[5]}', b"[]", b"\xff"])
+    async def test_a_list_without_models(self, body: bytes) -> None:
+        async with http_server(lambda _: [response(body=body)]) as server:
+            backend = OpenAI(Options(url=server.url))
+            (*_, last) = await ask(backend)
+            await backend.aclose()
+
+        assert isinstance(last, Error)
+        assert last.code == Code.NOT_FOUND
+        assert "lists no model" in last.message
 
     async def test_no_model_and_no_list(self) -> None:
         async with http_server(lambda _: [response(404)]) as server:

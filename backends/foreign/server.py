@@ -1,0 +1,129 @@
+"""A backend on somebody's server: connection, models, cancel; a dialect adds how requests and answers are written."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from backends.backend import ChatRequest
+from backends.errors import BackendError, Code
+from backends.events import Event, Reasoning, Status, Token, is_terminal
+from backends.foreign.reader import AnswerReader
+from backends.sse.lines import Format
+from backends.sse.remote import Remote
+
+if TYPE_CHECKING:
+    from backends.sse.client import Client, EventStream
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A model that a server lists, and whose server it is (`owned_by`), as far as it says so."""
+
+    id: str
+    owner: str = ""
+
+
+class ForeignServer(ABC):
+    """A Backend on a server of other people's making. A dialect is a subclass."""
+
+    PATH: ClassVar[str]
+    """Where answers are asked for."""
+    MODELS: ClassVar[str]
+    """Where the models are listed."""
+    FORM: ClassVar[Format] = "text/event-stream"
+    READER: ClassVar[type[AnswerReader]]
+
+    def __init__(self, remote: Remote, model: str = "", extra_body: Mapping[str, Any] | None = None) -> None:
+        """`model`: for requests that name none; without it the first that the server lists. `extra_body` is merged
+        into every request's JSON."""
+        self._remote = remote
+        self._model = model
+        self._extra_body = dict(extra_body or {})
+        self._listed: tuple[Listed, ...] = ()
+
+    @abstractmethod
+    def body(self, request: ChatRequest, model: str) -> dict[str, Any]:
+        """The JSON of one request. Raises BackendError (BAD_REQUEST) for what cannot be said."""
+
+    @classmethod
+    @abstractmethod
+    def listed(cls, body: Any) -> list[Listed]:
+        """The models in the decoded answer to GET `MODELS`; LookupError, TypeError, AttributeError for another form."""
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
+        """See `Backend.stream`. Closing the iterator closes the response: the server sees the disconnect."""
+        since = time.perf_counter()
+        try:
+            client = self._remote.client()
+            if not client.connected:
+                yield Status("connecting")
+            model = request.model or self._model or (await self._list(client))[0].id
+            body = _ENCODER.encode(self.body(request, model) | self._extra_body)
+            stream = client.open(self.PATH, body, since=since, form=self.FORM)
+            async with stream, aclosing(_events(stream, client, self.READER)) as events:
+                async for event in events:
+                    yield event
+        except BackendError as error:
+            yield error.event()
+
+    async def models(self) -> tuple[str, ...]:
+        """The names of the models that the server lists now. Raises BackendError."""
+        client = await self._remote.prepared_client()
+        return tuple(model.id for model in await self._list(client, again=True))
+
+    async def warm(self, request: ChatRequest) -> None:
+        """Open a connection by listing the models; unsent text goes nowhere."""
+        try:
+            client = await self._remote.prepared_client()
+            if not client.connected:
+                await self._list(client, again=True)
+        except BackendError:
+            return  # a hint; the stream will say what is wrong
+
+    async def aclose(self) -> None:
+        """Close all connections; running streams end with SHUTDOWN."""
+        await self._remote.aclose()
+
+    async def _list(self, client: Client, *, again: bool = False) -> tuple[Listed, ...]:
+        """The models that the server lists: at least one. Raises BackendError."""
+        if not self._listed or again:
+            self._listed = self._parsed(await client.request("GET", self.MODELS))
+        return self._listed
+
+    def _parsed(self, body: bytes) -> tuple[Listed, ...]:
+        try:
+            listed = tuple(self.listed(msgspec.json.decode(body)))
+        except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+            listed = ()
+        if not listed:
+            place = self._remote.address.shown + self.MODELS.partition("?")[0]
+            raise BackendError(Code.NOT_FOUND, f'{place} lists no model; name one with model = "..."')
+        return listed
+
+
+async def _events(stream: EventStream, client: Client, reader_type: type[AnswerReader]) -> AsyncGenerator[Event, None]:
+    """The answer's events, up to the terminal one. Raises BackendError."""
+    reader = reader_type(stream.timing, client.address.shown, client.secrets)
+    try:
+        async with aclosing(stream.frames()) as frames:
+            async for frame in frames:
+                for event in reader.read(frame.data, stream.now()):
+                    if isinstance(event, Token | Reasoning):
+                        stream.token_seen()
+                    if is_terminal(event):
+                        stream.complete()
+                    yield event
+                if reader.ended:
+                    return
+    except BackendError:
+        if not reader.finished:
+            raise
+    for event in reader.end(stream.now()):
+        yield event
