@@ -29,7 +29,7 @@ def test_the_import_contracts_hold() -> None:
 )
 def test_importing_a_doorway_is_cheap(module: str) -> None:
     """What is heavy is imported when it is used: the prompt must be there at once, `--version` in no time."""
-    heavy = {"llama_cpp", "numpy", "httpx", "starlette", "uvicorn", "textual", "markdown_it", "sqlite3"}
+    heavy = {"llama_cpp", "numpy", "httpx", "starlette", "uvicorn", "textual", "markdown_it", "sqlite3", "pydantic"}
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & {heavy!r}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert loaded == []
