@@ -41,7 +41,7 @@ class AnswerView(Protocol):
         """More text; `turn.content` is brought up to date when it is saved and at the end."""
 
     def answer_reasoning(self, turn: Turn, piece: str) -> None:
-        """More thinking text, which is not part of the answer."""
+        """More thinking text, which is not part of the answer but of `turn.reasoning`."""
 
     def answer_citations(self, turn: Turn) -> None:
         """`turn.citations` has grown."""
@@ -69,6 +69,7 @@ class Run:
         self.store = store
         self.entered = entered
         self.pieces: list[str] = []
+        self.thoughts: list[str] = []
         self.saver: asyncio.TimerHandle | None = None
         self.reader: asyncio.Task[None] | None = None
 
@@ -79,7 +80,9 @@ class Run:
     def save(self) -> None:
         self.saver = None
         self.turn.content += "".join(self.pieces)
+        self.turn.reasoning += "".join(self.thoughts)
         self.pieces.clear()
+        self.thoughts.clear()
         self.store.save(self.turn)
 
     def save_soon(self) -> None:
@@ -176,6 +179,8 @@ class AnswerWorker:
                 run.save_soon()
                 self._view.answer_text(run.turn, event.text)
             case Reasoning():
+                run.thoughts.append(event.text)
+                run.save_soon()
                 self._view.answer_reasoning(run.turn, event.text)
             case Status():
                 if event.passages:

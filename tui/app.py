@@ -105,6 +105,9 @@ class LlmChat(PaintedApp[None]):
         chat = self.chat
         yield SystemCommand("New conversation", "Ctrl+N", chat.action_new_conversation)
         yield SystemCommand("Retry", "Answer the last question again (Ctrl+R)", chat.action_retry)
+        yield SystemCommand("Edit question", "Ask the last question in other words (F8)", chat.action_edit)
+        yield SystemCommand("Version before", "Of an answer or question (Alt+←)", partial(chat.action_sibling, -1))
+        yield SystemCommand("Version after", "Of an answer or question (Alt+→)", partial(chat.action_sibling, 1))
         yield SystemCommand("Continue", "Go on where the answer was cut (Ctrl+G)", chat.action_continue_answer)
         for key, what, about in COPIES:
             yield SystemCommand(f"Copy {what}", f"{about} ({key})", partial(chat.action_copy, what))

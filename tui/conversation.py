@@ -23,6 +23,8 @@ CONTINUABLE: tuple[Outcome, ...] = ("truncated", "cancelled", "interrupted")
 class Turn:
     """One message of the path; an answer's fields fill while it streams.
 
+    `reasoning` is what was thought before an answer. `siblings` are the ids of the turns that stand, or stood, in this
+    one's place, itself included, oldest first: questions before they were edited, answers before a retry.
     `sources` (of a user turn) are the passages that went into its prompt, `citations` (of an answer) those that its
     text uses. `timeline` is that of the answer's last run: a continued answer has the continuation's.
     """
@@ -32,6 +34,8 @@ class Turn:
         self.parent = parent
         self.role = role
         self.content = content
+        self.reasoning = ""
+        self.siblings: tuple[str, ...] = (id,)
         self.backend = backend
         self.model = ""
         self.outcome: Outcome = "complete"
@@ -63,7 +67,17 @@ class Conversation:
         """Continue the stored conversation `id`, or begin a new one; a new one is stored with its first question."""
         self.history = history
         self.id = id
-        self.turns = [_restored(message) for message in history.thread(id)] if id else []
+        self.turns: list[Turn] = []
+        self._restore()
+
+    def _restore(self) -> None:
+        """Read the path that was chosen last."""
+        if self.id is not None:
+            self.turns = [_restored(message) for message in self.history.thread(self.id)]
+            forks = self.history.forks(self.id)
+            for turn in self.turns:
+                others = {*forks.get(turn.parent, ()), turn.id}
+                turn.siblings = tuple(sorted(others, key=int))
 
     @property
     def answer(self) -> Turn | None:
@@ -95,6 +109,16 @@ class Conversation:
         del self.turns[self.turns.index(question) + 1 :]
         return self._add("assistant", "", backend)
 
+    def rewind(self, turn: Turn) -> None:
+        """Leave the path right before `turn`: what is asked next becomes its sibling."""
+        del self.turns[self.turns.index(turn) :]
+
+    def choose(self, turn: Turn, sibling: str) -> None:
+        """Take the path through `sibling` of `turn`, to the newest of what followed it; it is the one that goes on."""
+        if self.id is not None and sibling in turn.siblings:
+            self.history.choose(self.id, sibling)
+            self._restore()
+
     def attach_sources(self, answer: Turn, passages: tuple[Citation, ...]) -> None:
         """Keep the passages that went into the prompt of `answer` with the question it answers."""
         for turn in self.turns:
@@ -108,6 +132,7 @@ class Conversation:
         self.history.update_message(
             answer.id,
             content=answer.content,
+            reasoning=answer.reasoning,
             outcome=answer.outcome,
             citations=answer.citations,
             model=answer.model,
@@ -135,6 +160,7 @@ class Conversation:
         assert self.id is not None
         parent = self.turns[-1].id if self.turns else None
         turn = Turn(self.history.add_message(self.id, parent, role, text, backend=backend), parent, role, text, backend)
+        turn.siblings = tuple(self.history.siblings(turn.id))
         if role == "assistant":
             turn.outcome = "running"
         self.turns.append(turn)
@@ -154,7 +180,7 @@ def _as_message(turn: Turn) -> Message:
 
 def _restored(message: StoredMessage) -> Turn:
     turn = Turn(message.id, message.parent, message.role, message.content, message.backend)
-    turn.model, turn.outcome = message.model, message.outcome
+    turn.model, turn.outcome, turn.reasoning = message.model, message.outcome, message.reasoning
     turn.sources, turn.citations = message.sources, message.citations
     turn.stored_timeline = message.timeline or None
     return turn

@@ -1,8 +1,9 @@
 """Conversations and turns, kept in one SQLite file.
 
 A conversation is a tree: every message has a parent (None at the root), so that editing and regenerating only add
-branches. An assistant message keeps its outcome, its citations and its timeline; it is written while it streams, so
-that a killed process loses at most what came since its last `update_message`.
+branches, and the conversation knows which path was chosen last. An assistant message keeps its thinking text, outcome,
+citations and timeline; it is written while it streams, so that a killed process loses at most what came since its last
+`update_message`.
 
 Losing the disk never ends a chat: when the file cannot be read or written, `History` says so once in `notice` and goes
 on in memory. Not for use from two threads; two processes may share the file (WAL).
@@ -28,7 +29,12 @@ from tui.history_file import connect, is_damage, memory, move_aside, reason
 T = TypeVar("T")
 
 TITLE_CHARACTERS = 60
-_COLUMNS = "id, parent, role, content, outcome, sources, citations, backend, model, timeline, created"
+_COLUMNS = (
+    "message.id, parent, role, content, reasoning, outcome, sources, citations, message.backend, model, timeline,"
+    " message.created"
+)
+_WORDLESS = "role = 'assistant' AND content = '' AND reasoning = ''"
+"""Answers that failed or were cancelled before their first word: nothing to go back to."""
 _ENCODER = msgspec.json.Encoder()
 _CITATIONS = msgspec.json.Decoder(tuple[Citation, ...])
 
@@ -43,7 +49,8 @@ class Conversation(msgspec.Struct, frozen=True):
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
-    """One message as kept. `sources` stood in a user turn's prompt; `citations` were used by an answer.
+    """One message as kept. `sources` stood in a user turn's prompt; `citations` were used by an answer, `reasoning` is
+    what was thought before it.
 
     `timeline` is whatever `update_message` was given; `created` in seconds since the epoch.
     """
@@ -52,6 +59,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     parent: str | None
     role: Role
     content: str
+    reasoning: str
     outcome: Outcome
     sources: tuple[Citation, ...]
     citations: tuple[Citation, ...]
@@ -132,11 +140,12 @@ class History:
                 " content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
-            connection.execute("UPDATE conversation SET updated = ? WHERE id = ?", (now, conversation))
+            key = int(cursor.lastrowid or 0)
+            connection.execute("UPDATE conversation SET updated = ?, leaf = ? WHERE id = ?", (now, key, conversation))
             if role == "user":
                 title = (_title(text), conversation)
                 connection.execute("UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title)
-            return int(cursor.lastrowid or 0)
+            return key
 
         key = self._run(insert)
         self._unwritten.pop(conversation, None)
@@ -149,6 +158,7 @@ class History:
         message: str,
         *,
         content: str | msgspec.UnsetType = msgspec.UNSET,
+        reasoning: str | msgspec.UnsetType = msgspec.UNSET,
         outcome: Outcome | msgspec.UnsetType = msgspec.UNSET,
         sources: Iterable[Citation] | msgspec.UnsetType = msgspec.UNSET,
         citations: Iterable[Citation] | msgspec.UnsetType = msgspec.UNSET,
@@ -158,6 +168,7 @@ class History:
         """Change the given fields of a message, and no other. A message that is not there is left alone."""
         given: dict[str, Any] = {"outcome": outcome, "timeline": timeline, "model": model}
         given["content"] = content if isinstance(content, msgspec.UnsetType) else _storable(content)
+        given["reasoning"] = reasoning if isinstance(reasoning, msgspec.UnsetType) else _storable(reasoning)
         given["sources"] = sources if isinstance(sources, msgspec.UnsetType) else _packed(sources)
         given["citations"] = citations if isinstance(citations, msgspec.UnsetType) else _packed(citations)
         changes = {column: value for column, value in given.items() if value is not msgspec.UNSET}
@@ -173,13 +184,17 @@ class History:
             self._mine.discard(key)
 
     def thread(self, conversation: str, leaf: str | None = None) -> list[StoredMessage]:
-        """The messages from the root to `leaf` (default: the newest message), root first.
+        """The messages from the root to `leaf` (default: where the path ends that was chosen last), root first.
 
         An answer that a killed process left "running" is given as "interrupted".
         """
         query = f"""
             WITH RECURSIVE path (key, depth) AS (
-                SELECT coalesce(:leaf, (SELECT max(id) FROM message WHERE conversation = :conversation)), 0
+                SELECT coalesce(
+                    :leaf,
+                    (SELECT leaf FROM conversation WHERE id = :conversation),
+                    (SELECT max(id) FROM message WHERE conversation = :conversation)
+                ), 0
                 UNION ALL
                 SELECT parent, depth + 1 FROM message, path WHERE id = key AND parent IS NOT NULL
             )
@@ -190,13 +205,38 @@ class History:
         return [self._stored(row) for row in rows]
 
     def siblings(self, message: str) -> list[str]:
-        """The ids of all messages with the same parent, `message` included, oldest first."""
-        query = """
-            SELECT other.id FROM message AS this JOIN message AS other
-            ON other.conversation = this.conversation AND other.parent IS this.parent
-            WHERE this.id = ? ORDER BY other.id"""
-        rows = self._run(lambda connection: connection.execute(query, (int(message),)).fetchall())
+        """The ids of all messages with the same parent, `message` included, oldest first.
+
+        Of the others, answers without a word are left out.
+        """
+        query = f"""
+            SELECT id FROM message, (SELECT conversation AS whole, parent AS above FROM message WHERE id = :this)
+            WHERE conversation = whole AND parent IS above AND (id = :this OR NOT ({_WORDLESS})) ORDER BY id"""
+        rows = self._run(lambda connection: connection.execute(query, {"this": int(message)}).fetchall())
         return [str(row[0]) for row in rows]
+
+    def forks(self, conversation: str) -> dict[str | None, list[str]]:
+        """The ids of the messages under each parent that has more than one, oldest first, by parent.
+
+        Answers without a word are left out.
+        """
+        query = f"""
+            SELECT parent, group_concat(id) FROM message WHERE conversation = ? AND NOT ({_WORDLESS})
+            GROUP BY parent HAVING count(*) > 1"""
+        rows = self._run(lambda connection: connection.execute(query, (conversation,)).fetchall())
+        return {
+            None if parent is None else str(parent): sorted(children.split(","), key=int) for parent, children in rows
+        }
+
+    def choose(self, conversation: str, message: str) -> None:
+        """From now on `thread` gives the path through `message`, to the newest of all that follows it."""
+        query = """
+            WITH RECURSIVE below (key) AS (
+                SELECT :message UNION ALL SELECT id FROM message, below WHERE parent = key
+            )
+            UPDATE conversation SET leaf = (SELECT max(key) FROM below) WHERE id = :conversation"""
+        where = {"message": int(message), "conversation": conversation}
+        self._run(lambda connection: connection.execute(query, where))
 
     def prompts(self, limit: int = 200) -> list[str]:
         """The texts of the newest `limit` different user messages of all conversations, newest first."""
@@ -210,12 +250,13 @@ class History:
         self._connection.close()
 
     def _stored(self, row: tuple[Any, ...]) -> StoredMessage:
-        key, parent, role, content, outcome, sources, citations, backend, model, timeline, created = row
+        key, parent, role, content, reasoning, outcome, sources, citations, backend, model, timeline, created = row
         return StoredMessage(
             id=str(key),
             parent=None if parent is None else str(parent),
             role=role,
             content=content,
+            reasoning=reasoning,
             outcome="interrupted" if outcome == "running" and key not in self._mine else outcome,
             sources=_CITATIONS.decode(sources),
             citations=_CITATIONS.decode(citations),

@@ -40,6 +40,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX message_by_parent ON message (parent)",
         "CREATE INDEX conversation_by_updated ON conversation (updated)",
     ),
+    (
+        "ALTER TABLE message ADD COLUMN reasoning TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE conversation ADD COLUMN leaf INTEGER",  # the end of the path that was chosen; NULL: the newest
+    ),
 )
 
 

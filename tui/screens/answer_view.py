@@ -9,6 +9,7 @@ from backends.config import Budget
 from backends.events import Status
 from backends.telemetry.explain import slow_first_token
 from tui.conversation import CONTINUABLE, Turn
+from tui.widgets.message_head import Version
 from tui.widgets.plain import plain
 from tui.widgets.transcript import Transcript
 from tui.widgets.wording import describe
@@ -28,11 +29,15 @@ class TranscriptView:
 
     def show(self, turn: Turn) -> None:
         """Add a turn that is complete in itself: a question, or an answer from the history."""
+        key = message_key(turn)
         if turn.role == "user":
-            self._transcript.add("user", turn.content, key=_key(turn))
+            self._transcript.add("user", turn.content, key=key)
+            self._number(turn)
             return
-        key = _key(turn)
         self._transcript.add("assistant", turn.content, key=key, title=plain(turn.backend))
+        self._number(turn)
+        if turn.reasoning:
+            self._transcript.append_reasoning(key, turn.reasoning)
         self._transcript.set_citations(key, turn.citations)
         self._shown.add(key)
         self._show_ending(turn)
@@ -41,6 +46,13 @@ class TranscriptView:
         """Take everything off the screen."""
         self._transcript.clear()
         self._shown.clear()
+
+    def cut(self, turn: Turn) -> None:
+        """Take a turn and all that followed it off the screen."""
+        for key in (message_key(turn), _error_key(turn)):
+            if self._transcript.holds(key):
+                self._transcript.cut(key)
+        self._shown = {key for key in self._shown if self._transcript.holds(key)}
 
     def begin(self, turn: Turn) -> None:
         """An answer starts, or goes on where it was cut."""
@@ -51,7 +63,7 @@ class TranscriptView:
 
     def forget(self, turn: Turn) -> None:
         """Take an answer and its error off the screen."""
-        for key in (_key(turn), _error_key(turn)):
+        for key in (message_key(turn), _error_key(turn)):
             self._remove(key)
 
     def answer_status(self, turn: Turn, status: Status) -> None:
@@ -64,17 +76,17 @@ class TranscriptView:
         """See `AnswerView`."""
         if self._waiting:
             self._wait(turn, None)
-        self._transcript.append(_key(turn), piece)
+        self._transcript.append(message_key(turn), piece)
 
     def answer_reasoning(self, turn: Turn, piece: str) -> None:
         """See `AnswerView`."""
         if self._waiting:
             self._wait(turn, None)
-        self._transcript.append_reasoning(_key(turn), piece)
+        self._transcript.append_reasoning(message_key(turn), piece)
 
     def answer_citations(self, turn: Turn) -> None:
         """See `AnswerView`."""
-        self._transcript.set_citations(_key(turn), turn.citations)
+        self._transcript.set_citations(message_key(turn), turn.citations)
 
     def answer_ended(self, turn: Turn) -> None:
         """See `AnswerView`."""
@@ -83,11 +95,20 @@ class TranscriptView:
 
     def _add(self, turn: Turn) -> None:
         """An answer as one that streams, with what it has already."""
-        key = _key(turn)
+        key = message_key(turn)
         self._transcript.add("assistant", key=key, title=plain(turn.backend))
+        self._number(turn)
+        if turn.reasoning:
+            self._transcript.append_reasoning(key, turn.reasoning)
         self._transcript.append(key, turn.content)
         self._transcript.set_citations(key, turn.citations)
         self._shown.add(key)
+
+    def _number(self, turn: Turn) -> None:
+        """Show which of its versions a turn is."""
+        if (count := len(turn.siblings)) > 1:
+            number = turn.siblings.index(turn.id) + 1
+            self._transcript.set_version(message_key(turn), Version(number, count))
 
     def _remove(self, key: str) -> None:
         if key in self._shown:
@@ -96,13 +117,13 @@ class TranscriptView:
 
     def _wait(self, turn: Turn, words: str | None) -> None:
         self._waiting = words is not None
-        self._transcript.set_waiting(_key(turn), words)
+        self._transcript.set_waiting(message_key(turn), words)
 
     def _show_ending(self, turn: Turn) -> None:
-        key = _key(turn)
+        key = message_key(turn)
         failed = turn.outcome in ("failed", "interrupted")
         error = turn.timeline.error if failed and turn.timeline else None
-        if turn.outcome == "failed" and not turn.content:
+        if turn.outcome == "failed" and not (turn.content or turn.reasoning):
             self._remove(key)  # the error below says it all
         else:
             self._transcript.finish(key, "interrupted" if turn.outcome == "running" else turn.outcome)
@@ -121,7 +142,8 @@ class TranscriptView:
         return " · ".join(part for part in (detail, cut, slow) if part) or None
 
 
-def _key(turn: Turn) -> str:
+def message_key(turn: Turn) -> str:
+    """The key of a turn's message in the transcript."""
     return f"turn-{turn.id}"
 
 

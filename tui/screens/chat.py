@@ -25,10 +25,10 @@ from tui.connection import Connection
 from tui.conversation import Conversation, Turn
 from tui.history import History
 from tui.screens.answer_view import TranscriptView
+from tui.screens.branches import BranchingScreen
 from tui.screens.chat_status import status_info
 from tui.screens.keys import chat_bindings
 from tui.screens.layout import MINIMUM, Layout, PanelMode, SizeClass, lay_out, next_mode
-from tui.screens.reading import ReadingScreen
 from tui.widgets.composer import Composer
 from tui.widgets.latency_panel import LatencyPanel
 from tui.widgets.plain import plain
@@ -49,7 +49,7 @@ REMARK = 4.0
 """Seconds that a remark stays in the status line."""
 
 
-class ChatScreen(ReadingScreen):
+class ChatScreen(BranchingScreen):
     """One conversation with one backend at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = chat_bindings()
@@ -267,6 +267,7 @@ class ChatScreen(ReadingScreen):
     async def _ask(self, text: str, entered: float) -> None:
         self.worker.cancel()
         self._show_welcome(False)
+        self._leave_for_edited()
         self._view.show(self._conversation.ask(text, self._connection.name))
         await self._answer(entered)
 
@@ -381,6 +382,7 @@ class ChatScreen(ReadingScreen):
     def action_new_conversation(self) -> None:
         """Ctrl+N."""
         self.worker.cancel()
+        self._stop_editing()
         self._conversation = Conversation(self._history)
         self._show_conversation()
         self.query_one(Composer).focus()

@@ -24,7 +24,9 @@ CHAT_KEYS = (
     Key("pageup", "PgUp", "scroll_transcript('page_up')", "scroll the transcript up; with Ctrl+Home to its start"),
     Key("pagedown", "PgDn", "scroll_transcript('page_down')", "scroll it down; with Ctrl+End to the newest line"),
     Key("ctrl+g", "Ctrl+G", "continue_answer", "continue an answer that was cut"),
-    Key("ctrl+r", "Ctrl+R", "retry", "answer the last question again; the old answer is kept in the history"),
+    Key("ctrl+r", "Ctrl+R", "retry", "answer the last question again; the old answer is kept"),
+    Key("f8", "F8", "edit", "edit the last question and ask it anew; again: the one before"),
+    Key("alt+left", "Alt+←  Alt+→", "sibling(-1)", "another version of an answer or question, and what followed it"),
     Key("ctrl+n", "Ctrl+N", "new_conversation", "new conversation"),
     Key("ctrl+f", "Ctrl+F", "find", "search the conversation; Enter or ↓: next, ↑: the one before, Esc: back"),
     Key("f5", "F5", "copy('answer')", "copy the last answer as it was written"),
@@ -44,6 +46,7 @@ OTHER_KEYS = (
     ("↑  ↓", "earlier questions, at the first and last line"),
     ("Tab", "to the transcript; there / n N search and step through what is found"),
     ("[  ]  {  }  y", "there, too: the message before, after; the code before, after; copy what is chosen"),
+    ("<  >  e", "there, too: the version of a message before, after; edit the chosen question"),
     ("Mouse", "drag selects text, a double click a word, a triple click a line"),
     ("Ctrl+C", "copy what is selected; else cancel the answer"),
     ("Esc", "cancel the answer, always first; else let go of a selection, close what is open"),
@@ -57,6 +60,7 @@ def chat_bindings() -> list[BindingType]:
     """The bindings of the chat screen: before the composer's own, since that nearly always has the focus."""
     table = [(key.keys, key.action) for key in CHAT_KEYS]
     table += [("ctrl+home", "scroll_transcript('home')"), ("ctrl+end", "scroll_transcript('end')")]
+    table.append(("alt+right", "sibling(1)"))
     bindings: list[BindingType] = [Binding(keys, action, show=False, priority=True) for keys, action in table]
     return [*bindings, Binding("escape", "let_go", show=False)]
 

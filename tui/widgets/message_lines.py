@@ -134,11 +134,15 @@ class MessageLines(ScrollView):
     def show(self, line: int, row: int) -> None:
         """Scrolls so that `line` stands in `row` of the screen, what comes into view drawn."""
         if (spot := self._messages.spot(line)) is not None:
-            followed = self.following
-            self.set_reactive(MessageLines.following, False)
-            self._bring(replace(spot, below=row))
-            self.set_reactive(MessageLines.following, followed)
-            self.following = self.scroll_offset.y >= self.max_scroll_y
+            self.show_spot(spot, row)
+
+    def show_spot(self, spot: Spot, row: int) -> None:
+        """Scrolls so that what `spot` names stands in `row` of the screen, what comes into view drawn."""
+        followed = self.following
+        self.set_reactive(MessageLines.following, False)
+        self._bring(replace(spot, below=row))
+        self.set_reactive(MessageLines.following, followed)
+        self.following = self.scroll_offset.y >= self.max_scroll_y
 
     def _settle(self, first_line: int, spot: Spot | None) -> None:
         """Lets the scroll position fit the new heights, and shows what differs, which begins with `first_line`."""

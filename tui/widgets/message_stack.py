@@ -82,6 +82,11 @@ class MessageStack:
         self._harm(self._tops[at])
         self._measure(at)
 
+    def cut(self, key: str) -> None:
+        """Takes a message and all below it away."""
+        for view in reversed(self._views[self._views.index(self._by_key[key]) :]):
+            self.remove(view.key)
+
     def clear(self) -> None:
         """Takes all messages away."""
         self._views.clear()

@@ -16,7 +16,7 @@ from backends.events import Citation
 from tui.markdown.sanitize import sanitize, scrub
 from tui.markdown.sections import pieces
 from tui.markdown.text_strip import EMPTY, TextStrip
-from tui.widgets.message_head import Kind, thought_row, title_rows
+from tui.widgets.message_head import Kind, Version, thought_row, title_rows
 from tui.widgets.message_part import MARGIN, EdgePart, LivePart, Look, Mark, Part, PlainPart, UncutPart
 from tui.widgets.message_tail import MARKED, Ending, chip_rows, ending_rows, note_rows, waiting_rows
 from tui.widgets.plain_rows import plain_rows
@@ -46,6 +46,7 @@ class MessageView:
     key: str
     kind: Kind
     title: str = ""
+    version: Version | None = None
     first: bool = False
     waiting: str | None = None
     note: Note = None
@@ -197,9 +198,8 @@ class MessageView:
             part.lay(look)
         if (thought := self._thought) is not None:
             thought.lay(look)
-        self._head.guess(
-            look, (not self.first) + (self.kind == "assistant" and bool(self.title)) + (thought is not None)
-        )
+        titled = (self.kind == "assistant" and bool(self.title)) or self.version is not None
+        self._head.guess(look, (not self.first) + titled + (thought is not None))
         below = (self.ending in MARKED) + bool(self.citations) + bool(self.note) + (self.waiting is not None)
         self._tail.guess(look, below + bool(below and self._newest_body))
         self._measure()
@@ -320,7 +320,7 @@ class MessageView:
 
     def _draw_head(self, look: Look) -> list[TextStrip]:
         head = [] if self.first else [EMPTY]
-        head.extend(title_rows(self.kind, self.title, look))
+        head.extend(title_rows(self.kind, self.title, self.version, look))
         if (thought := self._thought) is not None and thought.take():
             thinking, unfolded = self._thinking, self._shown_thought != "nothing"
             head.extend(thought_row(self.key, thought.words, look, thinking=thinking, unfolded=unfolded))

@@ -221,6 +221,13 @@ class SelectableLines(MessageLines):
             return True
         return False
 
+    @property
+    def walked_view(self) -> MessageView | None:
+        """The message that was chosen as a whole; None when none is."""
+        if self._walked is None or not self.has_selection or self._walked[0] != "message":
+            return None
+        return next((view for view in self._messages if self._walked[1] in view.parts), None)
+
     def _select_whole(self, what: Whole, view: MessageView, part: Part, number: int, piece: Piece) -> None:
         shown = rows_of(self._messages, view, piece.first, piece.last)
         self._set_selection(selection_of(self._messages, shown))

@@ -15,9 +15,10 @@ from textual.message import Message
 from backends.events import Citation
 from tui.markdown.parser import parser
 from tui.widgets.chat_palette import PALETTE_CSS, ChatPalette, component_class
-from tui.widgets.message_head import Kind
+from tui.widgets.message_head import Kind, Version
+from tui.widgets.message_stack import Spot
 from tui.widgets.message_tail import Ending
-from tui.widgets.message_view import MessageView, Note
+from tui.widgets.message_view import Edge, MessageView, Note
 from tui.widgets.searchable_lines import SearchableLines
 from tui.widgets.selectable_lines import Whole
 
@@ -39,6 +40,9 @@ class Transcript(SearchableLines, can_focus=True):
         Binding("right_square_bracket", "choose('message', 1)", "Message after", show=False, priority=True),
         Binding("left_curly_bracket", "choose('code', -1)", "Code before", show=False, priority=True),
         Binding("right_curly_bracket", "choose('code', 1)", "Code after", show=False, priority=True),
+        Binding("less_than_sign", "screen.sibling(-1)", "Version before", show=False, priority=True),
+        Binding("greater_than_sign", "screen.sibling(1)", "Version after", show=False, priority=True),
+        Binding("e", "screen.edit", "Edit question", show=False, priority=True),
         Binding("slash", "screen.find", "Search", show=False, priority=True),
         Binding("n", "search_step(1)", "Next match", show=False, priority=True),
         Binding("N", "search_step(-1)", "Previous match", show=False, priority=True),
@@ -76,9 +80,17 @@ class Transcript(SearchableLines, can_focus=True):
 
         citation: Citation
 
+    @dataclass
+    class SiblingWanted(Message):
+        """The version before (-1) or after (1) of a message was asked for with the mouse."""
+
+        key: str
+        step: int
+
     def __init__(self, *, fps: float = 25.0, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(fps=fps, id=id, classes=classes)
         self._numbers = count(1)
+        self._brought = ""  # the key of the message that was brought somewhere last
 
     def on_mount(self) -> None:
         """The parser is loaded behind the first picture, so that the first answer does not wait for it."""
@@ -138,6 +150,10 @@ class Transcript(SearchableLines, can_focus=True):
         """Shows the sources of an answer under it."""
         self._set(key, citations=tuple(citations), selected_chip=None)
 
+    def set_version(self, key: str, version: Version | None) -> None:
+        """Shows that a message is one of several versions."""
+        self._set(key, version=version)
+
     def text(self, key: str) -> str:
         """A message's source text, without control characters."""
         return self._messages[key].source
@@ -146,6 +162,15 @@ class Transcript(SearchableLines, can_focus=True):
         """Takes a message away."""
         self._messages.remove(key)
         self._schedule()
+
+    def cut(self, key: str) -> None:
+        """Takes a message and all below it away."""
+        self._messages.cut(key)
+        self._schedule()
+
+    def holds(self, key: str) -> bool:
+        """Whether there is a message with this key."""
+        return key in self._messages
 
     def clear(self) -> None:
         """Takes all messages away."""
@@ -168,6 +193,37 @@ class Transcript(SearchableLines, can_focus=True):
         super().watch_following(following)
         self.post_message(self.Following(following))
 
+    # Messages
+
+    def row_of(self, key: str) -> int:
+        """The row of the screen that a message begins in; it may be outside."""
+        return self._messages.top(self._messages[key]) - self.scroll_offset.y
+
+    def bring(self, key: str, row: int) -> None:
+        """Scrolls so that a message begins in `row` of the screen, as far as that can be."""
+        self._brought = key
+        row = max(0, min(row, self.size.height - 2))
+        self.show_spot(Spot(key, Edge(0)), row)
+
+    @property
+    def chosen_message(self) -> str | None:
+        """The key of the message that was chosen with `choose`."""
+        view = self.walked_view
+        return None if view is None else view.key
+
+    @property
+    def versioned_message(self) -> str | None:
+        """The message with several versions that a key means: the chosen one, the one that was browsed last, else the
+        last one on the screen, else the last one of all; None when there is none."""
+        if (chosen := self.walked_view) is not None:
+            return chosen.key if chosen.version else None
+        bottom = self.scroll_offset.y + self.size.height
+        found = [view for view in reversed(self._messages) if view.version is not None]
+        shown = [view.key for view in found if self.scroll_offset.y <= self._messages.top(view) < bottom]
+        if self._brought in shown:
+            return self._brought
+        return next(iter([*shown, *(view.key for view in found)]), None)
+
     # Sources
 
     def on_click(self, event: events.Click) -> None:
@@ -186,6 +242,8 @@ class Transcript(SearchableLines, can_focus=True):
             known = next((citation for citation in view.citations if citation.id == mark), None)
             if known is not None:
                 self.post_message(self.CitationSelected(known))
+        elif "sibling" in meta:
+            self.post_message(self.SiblingWanted(view.key, meta["sibling"]))
         elif "reasoning" in meta:
             self._set(view.key, reasoning_open=not view.reasoning_open)
 

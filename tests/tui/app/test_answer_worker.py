@@ -91,6 +91,7 @@ async def test_a_complete_answer() -> None:
     ]
     assert bench.stored == ("Within 14 days [S1].", "complete")
     assert bench.turn.model == "smol"
+    assert bench.turn.reasoning == "hm"
     assert bench.question.sources == (S1, S2)
     assert bench.turn.timeline is not None
     assert bench.turn.timeline.usage.prompt_tokens == 40

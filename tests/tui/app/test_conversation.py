@@ -70,11 +70,33 @@ def test_a_new_answer_is_a_sibling_of_the_old_one(history: History) -> None:
     assert history.siblings(second.id) == [first.id, second.id]
 
 
+def test_every_version_and_what_followed_it_can_be_gone_back_to(history: History) -> None:
+    conversation = Conversation(history)
+    question = conversation.ask("One?", "demo")
+    first = finish(conversation, "First.")
+    conversation.ask("More?", "demo")
+    finish(conversation, "More.")
+    conversation.rewind(conversation.turns[1])
+    second = finish(conversation, "Second.")
+    assert second.siblings == (first.id, second.id)
+
+    conversation.choose(second, first.id)
+    assert [turn.content for turn in conversation.turns] == ["One?", "First.", "More?", "More."]
+    assert conversation.turns[1].siblings == (first.id, second.id)
+
+    conversation.rewind(conversation.turns[0])
+    edited = conversation.ask("Two?", "demo")
+    assert edited.siblings == (question.id, edited.id)
+    assert [message.content for message in conversation.messages()] == ["Two?"]
+    again = Conversation(history, conversation.id)
+    assert [(turn.content, turn.siblings) for turn in again.turns] == [("Two?", edited.siblings)]
+
+
 def test_what_was_stored_comes_back(history: History) -> None:
     conversation = Conversation(history)
     conversation.ask("One?", "demo")
     answer = finish(conversation, "One [S1].", "truncated")
-    answer.citations, answer.model = (PAUSE,), "smol"
+    answer.citations, answer.model, answer.reasoning = (PAUSE,), "smol", "Hm."
     conversation.save(answer)
     conversation.attach_sources(answer, (PAUSE,))
 
@@ -83,6 +105,7 @@ def test_what_was_stored_comes_back(history: History) -> None:
     assert question.sources == (PAUSE,)
     assert (restored.content, restored.outcome, restored.model) == ("One [S1].", "truncated", "smol")
     assert restored.citations == (PAUSE,)
+    assert restored.reasoning == "Hm."
     assert restored.timeline is not None
     assert again.can_continue
 

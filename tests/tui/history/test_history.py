@@ -30,7 +30,9 @@ def test_a_turn_comes_back_as_it_was_written(history: History) -> None:
     conversation = history.create_conversation("demo")
     question = history.add_message(conversation, None, "user", "Can I pause?", sources=(FAQ, TERMS))
     answer = history.add_message(conversation, question, "assistant", "", backend="demo", model="tiny")
-    history.update_message(answer, content="Yes [S1].", outcome="complete", citations=(FAQ,), timeline=b"\x00\xff")
+    history.update_message(
+        answer, content="Yes [S1].", reasoning="Hm.", outcome="complete", citations=(FAQ,), timeline=b"\x00\xff"
+    )
 
     asked, answered = history.thread(conversation)
 
@@ -38,7 +40,7 @@ def test_a_turn_comes_back_as_it_was_written(history: History) -> None:
     assert (asked.outcome, asked.sources, asked.citations, asked.timeline) == ("complete", (FAQ, TERMS), (), None)
     assert (answered.parent, answered.role, answered.content) == (question, "assistant", "Yes [S1].")
     assert (answered.outcome, answered.citations, answered.timeline) == ("complete", (FAQ,), b"\x00\xff")
-    assert (answered.backend, answered.model) == ("demo", "tiny")
+    assert (answered.backend, answered.model, answered.reasoning) == ("demo", "tiny", "Hm.")
     assert answered.created >= asked.created > 1_700_000_000
 
 
@@ -75,6 +77,44 @@ def test_a_conversation_is_a_tree(history: History) -> None:
     assert history.siblings(first) == [first, second]
     assert history.siblings(question) == [question, edited]
     assert history.siblings(follow_up) == [follow_up]
+    assert history.forks(conversation) == {question: [first, second], None: [question, edited]}
+
+
+def test_the_path_that_was_chosen_is_the_one_that_goes_on(history: History) -> None:
+    conversation = history.create_conversation("demo")
+    question = history.add_message(conversation, None, "user", "q")
+    first = history.add_message(conversation, question, "assistant", "first")
+    history.add_message(conversation, first, "user", "old follow-up")
+    history.add_message(conversation, first, "user", "more")
+    second = history.add_message(conversation, question, "assistant", "second")
+
+    def texts() -> list[str]:
+        return [message.content for message in history.thread(conversation)]
+
+    assert texts() == ["q", "second"]
+    history.choose(conversation, first)
+    assert texts() == ["q", "first", "more"]
+    history.choose(conversation, second)
+    assert texts() == ["q", "second"]
+    third = history.add_message(conversation, question, "assistant", "third")
+    assert texts() == ["q", "third"]
+    history.update_message(third, outcome="complete")
+    history.choose(conversation, question)
+    assert texts() == ["q", "third"]
+
+
+def test_an_answer_without_a_word_is_no_version(history: History) -> None:
+    conversation = history.create_conversation("demo")
+    question = history.add_message(conversation, None, "user", "q")
+    failed = history.add_message(conversation, question, "assistant", "")
+    history.update_message(failed, outcome="failed")
+    thought = history.add_message(conversation, question, "assistant", "")
+    history.update_message(thought, outcome="cancelled", reasoning="Hm.")
+    running = history.add_message(conversation, question, "assistant", "")
+
+    assert history.siblings(running) == [thought, running]
+    assert history.siblings(thought) == [thought]
+    assert history.forks(conversation) == {}
 
 
 def test_no_thread_where_nothing_was_said(history: History) -> None:

@@ -1,0 +1,65 @@
+"""A file that an earlier version wrote is opened, keeps all that it held, and can be written."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from tui.history import History
+
+VERSION_1 = """
+CREATE TABLE conversation (
+    id TEXT PRIMARY KEY,
+    title TEXT NOT NULL DEFAULT '',
+    backend TEXT NOT NULL,
+    created REAL NOT NULL,
+    updated REAL NOT NULL
+);
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    conversation TEXT NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
+    parent INTEGER REFERENCES message (id) ON DELETE CASCADE,
+    role TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    created REAL NOT NULL,
+    backend TEXT NOT NULL,
+    model TEXT NOT NULL,
+    sources BLOB NOT NULL,
+    citations BLOB NOT NULL,
+    content TEXT NOT NULL,
+    timeline BLOB
+);
+CREATE INDEX message_by_conversation ON message (conversation, id);
+CREATE INDEX message_by_parent ON message (parent);
+CREATE INDEX conversation_by_updated ON conversation (updated);
+INSERT INTO conversation VALUES ('c0ffee', 'Can I pause?', 'demo', 1700000000, 1700000001);
+INSERT INTO message VALUES
+    (1, 'c0ffee', NULL, 'user', 'complete', 1700000000, 'demo', '', x'5b5d', x'5b5d', 'Can I pause?', NULL),
+    (2, 'c0ffee', 1, 'assistant', 'complete', 1700000001, 'demo', 'tiny', x'5b5d', x'5b5d', 'No.', NULL),
+    (3, 'c0ffee', 1, 'assistant', 'complete', 1700000002, 'demo', 'tiny', x'5b5d', x'5b5d', 'Yes.', NULL);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_the_first_version(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    old = sqlite3.connect(path)
+    old.executescript(VERSION_1)
+    old.close()
+
+    history = History(path)
+    assert (history.notice, history.saved) == ("", True)
+    assert [c.title for c in history.conversations()] == ["Can I pause?"]
+    assert [(m.content, m.reasoning) for m in history.thread("c0ffee")] == [("Can I pause?", ""), ("Yes.", "")]
+    history.choose("c0ffee", "2")
+    history.add_message("c0ffee", "2", "user", "Why?")
+    history.update_message("2", reasoning="Hm.")
+    history.close()
+
+    again = History(path)
+    assert [(m.content, m.reasoning) for m in again.thread("c0ffee")] == [
+        ("Can I pause?", ""),
+        ("No.", "Hm."),
+        ("Why?", ""),
+    ]
+    again.close()
