@@ -22,6 +22,7 @@ from httpx_sse import EventSource, ServerSentEvent
 
 from backends.errors import BackendError, Code
 from backends.sse.address import Address
+from backends.sse.alarm import Alarm
 from backends.sse.excerpt import clean, excerpt
 from backends.sse.failures import from_status, from_transport
 from backends.sse.lines import Format, LineDecoder
@@ -172,6 +173,7 @@ class EventStream:
         limits = client.timeouts
         self._first_token_at = None if limits.first_token is None else loop_since + limits.first_token
         self._total_at = None if limits.total is None else loop_since + limits.total
+        self._alarm = Alarm(lambda since: self._deadline(silent_since=since)[1])
 
     def now(self) -> float:
         """Milliseconds since `stream()` was called."""
@@ -201,13 +203,16 @@ class EventStream:
         except BaseException:
             await self._response.aclose()
             raise
-        self._chunks = self._response.aiter_bytes()
+        coded = self._response.headers.get("content-encoding")  # which was not asked for
+        stream = cast(httpx.AsyncByteStream, self._response.stream)
+        self._chunks = self._response.aiter_bytes() if coded else aiter(stream)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._response is not None
+        self._alarm.close()
         try:
             if self._complete and self._chunks is not None and not isinstance(error, asyncio.CancelledError):
                 await self._drain(self._chunks)
@@ -273,7 +278,7 @@ class EventStream:
         self.timing = Timing()
         extensions = {"timeout": {"connect": self._client.timeouts.connect}, "trace": self._trace}
         request = httpx.Request("POST", url, headers=headers, content=body, extensions=extensions)
-        code, deadline = self._deadline(answering=False)
+        code, deadline = self._deadline()
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._client.send(request)
@@ -314,24 +319,23 @@ class EventStream:
 
     async def _next_chunk(self) -> bytes:
         assert self._chunks is not None
-        code, deadline = self._deadline(answering=True)
         try:
-            async with asyncio.timeout_at(deadline):
+            with self._alarm:
                 return await anext(self._chunks, b"")
         except TimeoutError:
-            raise self._timeout(code) from None
+            raise self._timeout(self._deadline(silent_since=self._alarm.since)[0]) from None
         except httpx.HTTPError as error:
             raise self._client.failure(error, answering=True) from error
 
-    def _deadline(self, *, answering: bool) -> tuple[Code, float | None]:
-        """Which limit ends the next wait, and when (event loop time)."""
+    def _deadline(self, *, silent_since: float | None = None) -> tuple[Code, float | None]:
+        """Which limit ends a wait, and when (event loop time); of an answer that has begun, `silent_since` then."""
         limits: list[tuple[float, Code]] = []
         if self._first_token_at is not None and not self._token_seen:
             limits.append((self._first_token_at, Code.TIMEOUT_FIRST_TOKEN))
         if self._total_at is not None:
             limits.append((self._total_at, Code.TIMEOUT_TOTAL))
-        if answering and (idle := self._client.timeouts.idle) is not None:
-            limits.append((asyncio.get_running_loop().time() + idle, Code.TIMEOUT_IDLE))
+        if silent_since is not None and (idle := self._client.timeouts.idle) is not None:
+            limits.append((silent_since + idle, Code.TIMEOUT_IDLE))
         if not limits:
             return Code.TIMEOUT_TOTAL, None
         at, code = min(limits)

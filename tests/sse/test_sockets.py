@@ -11,7 +11,7 @@ from pathlib import Path
 import httpcore
 import pytest
 
-from backends.sse.sockets import AsyncioBackend
+from backends.sse.sockets import FAST_AFTER, AsyncioBackend
 
 PATIENCE = 20.0
 
@@ -118,3 +118,57 @@ async def test_nobody_there(tmp_path: Path) -> None:
         await AsyncioBackend().connect_unix_socket(str(tmp_path / "none"))
     with pytest.raises(httpcore.ConnectError):
         await AsyncioBackend().connect_tcp("127.0.0.1", 1)
+
+
+async def test_a_fast_stream_arrives_whole(tmp_path: Path) -> None:
+    data = b"".join(b"%04d" % number for number in range(2000))
+    loop = asyncio.get_running_loop()
+
+    async with connected(tmp_path) as (stream, other), asyncio.timeout(PATIENCE):
+
+        async def send() -> None:
+            for start in range(0, len(data), 16):
+                await loop.sock_sendall(other, data[start : start + 16])
+                await asyncio.sleep(0)
+            other.shutdown(socket.SHUT_WR)
+
+        sending = asyncio.create_task(send())
+        got = bytearray()
+        while piece := await stream.read(65_536):
+            got += piece
+        await sending
+
+    assert got == data
+
+
+async def test_what_comes_fast_is_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backends.sse.sockets.GATHER", 2.0)
+
+    async with connected(tmp_path) as (stream, other), asyncio.timeout(PATIENCE):
+        for _ in range(1 + FAST_AFTER):
+            other.send(b"x")
+            assert await stream.read(99) == b"x"
+        reading = asyncio.create_task(stream.read(99))
+        await asyncio.sleep(0)
+        other.send(b"one ")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        other.send(b"two")
+
+        assert await reading == b"one two"
+
+
+async def test_closing_while_more_is_waited_for_ends_the_reading(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (stream, other), asyncio.timeout(PATIENCE):
+        for _ in range(2 * FAST_AFTER):
+            other.send(b"x")
+            await stream.read(99)
+        reading = asyncio.create_task(stream.read(99))
+        await asyncio.sleep(0)
+        other.send(b"x")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await stream.aclose()
+
+        with pytest.raises(httpcore.ReadError):
+            await reading
