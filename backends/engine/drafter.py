@@ -222,6 +222,7 @@ class ModelDrafter:
             self.memory.promise(slot, it.cells)
             if prefix is not None:
                 shared = self.memory.restore(prefix, slot, tokens)
+        self.memory.make_way()
         branch = self._branches[it.key] = _Branch(it, slot, shared, self._runner.make_sampler(it.draw.unconditional))
         self._account(branch)
         return branch

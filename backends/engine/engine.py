@@ -14,7 +14,7 @@ from backends.backend import ChatRequest
 from backends.engine.detokenizer import Detokenizer
 from backends.engine.draw import Draw
 from backends.engine.options import EngineOptions
-from backends.engine.prompt import certain_prompt, prepare
+from backends.engine.prompt import Prepared, certain_prompt, is_quick, prepare
 from backends.engine.scheduler import answer_limit
 from backends.engine.sequence import Mailbox, Sequence
 from backends.errors import BackendError, Code
@@ -151,7 +151,7 @@ class Engine:
             raise BackendError(Code.BAD_REQUEST, f"max_tokens {request.max_tokens} is not at least 1")
         with steps.announced():
             try:
-                prompt, draw, closing = await asyncio.to_thread(prepare, runner, template, request)
+                prompt, draw, closing = await _prepared(runner, template, request)
             except BackendError as error:  # perhaps because the loop has died and closed the runner meanwhile
                 raise self._failure or error from None
             n_ctx = runner.info.n_ctx
@@ -259,6 +259,13 @@ class Engine:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+async def _prepared(runner: Runner, template: ChatTemplate, request: ChatRequest) -> Prepared:
+    """`prepare`, in another thread where it would hold up the loop. Raises BackendError."""
+    if is_quick(request):
+        return prepare(runner, template, request)
+    return await asyncio.to_thread(prepare, runner, template, request)
 
 
 def _deliver(batch: list[tuple[Mailbox, list[Event]]]) -> None:

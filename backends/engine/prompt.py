@@ -17,12 +17,24 @@ if TYPE_CHECKING:
     from backends.engine.template import ChatTemplate
 
 
+QUICK_CHARACTERS, QUICK_MESSAGES = 16_384, 64
+"""What is prepared in a few milliseconds at most, even if it is all new."""
+
+
 class Prepared(NamedTuple):
     """`tokens` of the prompt; how to go on after them; `closing`: what closes the thinking that they have opened."""
 
     tokens: list[int]
     draw: Draw
     closing: str
+
+
+def is_quick(request: ChatRequest) -> bool:
+    """Whether `prepare` takes no longer than handing it to another thread may be worth."""
+    sampling = request.sampling
+    if len(request.messages) > QUICK_MESSAGES or sampling.grammar or sampling.json_schema is not None:
+        return False
+    return sum(len(message.content) for message in request.messages) + len(request.continue_from) <= QUICK_CHARACTERS
 
 
 def prepare(runner: Runner, template: ChatTemplate, request: ChatRequest) -> Prepared:
@@ -62,7 +74,7 @@ def _prompt(runner: Runner, template: ChatTemplate, request: ChatRequest) -> tup
     from backends.engine.template import tokenize
 
     pieces = template.render(request.messages, request.continue_from, reasoning=request.reasoning == "auto")
-    tokens = tokenize(pieces, runner.tokenize, runner.bos)
+    tokens = tokenize(pieces, runner.tokenize_again, runner.bos)
     if not tokens:
         raise BackendError(Code.BAD_REQUEST, "the prompt is empty: the request has no messages")
     return tokens, opened_by(pieces[-1].text) if pieces and pieces[-1].special else ""

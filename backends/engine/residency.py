@@ -1,8 +1,10 @@
 """Where the cells of ended sequences rest until a prompt begins like them: in the KV cache, or copied to host memory.
 
 "host": on a CPU every used cell slows every decode, so they are copied out as soon as that holds up nobody, and put
-back when that is quicker than computing them again. "device": they stay in the KV cache until admission needs the room.
-Which of them go first, and what they may cost, is prefix_cache.py's; this module carries it out.
+back when that is quicker than computing them again. While nobody runs the last one stays in the KV cache beside its
+copy: whoever begins next, and goes on with it, need not wait for the copy. "device": they stay in the KV cache until
+admission needs the room. Which of them go first, and what they may cost, is prefix_cache.py's; this module carries it
+out.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class Residency:
         self._free = list(range(runner.slots))
         self._fresh: deque[Prefix] = deque()  # kept, and not yet copied out
         self._draft: Prefix | None = None
+        self._resting: Prefix | None = None  # copied out, but in the KV cache until somebody begins
 
     @property
     def available(self) -> int:
@@ -156,19 +159,39 @@ class Residency:
                 if not idle and size * self.costs.saved_byte > MAX_PAUSE:
                     return False
                 self._fresh.popleft()
-                self._spill(prefix)
+                if idle and not self._fresh:
+                    self._rest(prefix)
+                else:
+                    self._spill(prefix)
                 return True
             self._fresh.popleft()
         return False
+
+    def make_way(self) -> None:
+        """Somebody has begun, with all that he could share: what rests in the KV cache would slow him."""
+        resting, self._resting = self._resting, None
+        if resting is not None and resting.slot >= 0:
+            self._spill(resting)
+
+    def _rest(self, prefix: Prefix) -> None:
+        """Copy `prefix` out and let it stay, the only one that does."""
+        self.make_way()
+        self._copy(prefix)
+        self._resting = prefix
 
     def _evict(self) -> None:
         """Make room in the KV cache: the least recently used prefix leaves it, for host memory if it fits there."""
         self._spill(next(self.cache.resident()))
 
     def _spill(self, prefix: Prefix) -> None:
+        self._copy(prefix)
+        self._leave(prefix)
+
+    def _copy(self, prefix: Prefix) -> None:
+        """`prefix` is in host memory from now on; where it cannot be, it is not kept."""
         if prefix.state is None and not self._save(prefix):
             self.cache.remove(prefix)
-        self._leave(prefix)
+            self._leave(prefix)
 
     def _save(self, prefix: Prefix) -> bool:
         """Copy `prefix` to host memory. False when it is not worth it, or does not fit."""

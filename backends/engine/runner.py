@@ -2,8 +2,8 @@
 
 With load.py and sampler.py the only caller of llama.cpp.
 
-Everything but `tokenize` and `abort` belongs to one thread, the scheduler's. The facts about the C API
-that this relies on are those of ``llama.h``: what `llama_decode` returns, and what is in the memory afterwards.
+Everything but `tokenize`, `tokenize_again` and `abort` belongs to one thread, the scheduler's. The facts about the C
+API that this relies on are those of ``llama.h``: what `llama_decode` returns, and what is in the memory afterwards.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from backends.engine.load import load, load_error
 from backends.engine.options import EngineOptions, Residency
 from backends.engine.reasoning import MARKS
 from backends.engine.sampler import Candidates, Floats, Sampler
+from backends.engine.token_cache import TokenCache
 from backends.engine.vocabulary import Vocabulary
 from backends.errors import BackendError, Code
 
@@ -72,6 +73,8 @@ class Runner:
         self._controls = frozenset(token for token in range(self.n_vocab) if is_control(self.vocab, token))
         self.bos = self._find_bos()
         self._newline = self._find_newline()
+        self.tokenize_again = TokenCache(self.tokenize)
+        """`tokenize` for texts that come more than once. From any thread."""
         self._make_batch(options)
         if code := self._warm_up():
             self.close()

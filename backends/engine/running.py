@@ -71,6 +71,7 @@ class Running:
             else:
                 it.computed = self._memory.resume(it.slot, packed, it.partition)
             self._memory.cells.fill(it.slot, it.computed)
+        self._memory.make_way()
         it.cached = it.computed
         self._sequences[it.key] = it
         self._changes += 1

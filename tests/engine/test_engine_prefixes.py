@@ -123,7 +123,25 @@ async def test_turns_that_go_on_compute_only_what_is_new(start: StartEngine, wor
     assert cached(answers[0]) == 0
     for before, after in pairwise(answers):
         assert cached(after) >= (before.metas[0].prompt_tokens or 0)
-    assert bool(work.restored) == (residency == "host")
+    assert work.restored == 0, "nobody else began: it is still in the KV cache"
+
+
+@pytest.mark.parametrize("residency", RESIDENCIES)
+async def test_conversations_that_take_turns_compute_only_what_is_new(
+    start: StartEngine, work: Work, residency: str
+) -> None:
+    engine, plain = await start(kv_residency=residency, draft="off"), await start(kv_residency="none")
+    conversations = {"1 " + SYSTEM: ["pause"], "2 " + SYSTEM: ["pause"]}
+    for turn in range(3):
+        for system, turns in conversations.items():
+            without = await answer_to(plain, chat(*turns, system=system))
+            memory = await settled(engine)
+            assert sum(1 for _ in memory.cache.resident()) <= (1 if residency == "host" else 6)
+            answer = await answer_to(engine, chat(*turns, system=system))
+            assert answer.text == without.text
+            assert (cached(answer) > 180) == (turn > 0)
+            turns += [answer.text, "refund the plan"]
+    assert work.restored == (4 if residency == "host" else 0)
 
 
 @pytest.mark.parametrize("residency", RESIDENCIES)
@@ -142,8 +160,8 @@ async def test_what_computing_and_copying_cost_is_measured(start: StartEngine, w
     costs = (await settled(engine)).costs
     guess = costs.saved_byte, costs.restored_byte
     assert costs.token == 0
-    for content in ("pause", "refund"):
-        await answer_to(engine, chat(content))
+    for system in (SYSTEM, "2 " + SYSTEM, SYSTEM):
+        await answer_to(engine, chat("pause", system=system))
         await settled(engine)
     assert 1e-7 < costs.token < 10
     assert work.restored == 1
@@ -156,10 +174,10 @@ async def test_where_copying_is_dear_it_is_computed_again(
 ) -> None:
     engine = await start()
     monkeypatch.setattr(Costs, "worth_restoring", lambda self, tokens, size: False)
-    for _ in range(2):
-        assert cached(await answer_to(engine, chat("pause"))) == 0
+    for system in (SYSTEM, "2 " + SYSTEM, SYSTEM):
+        assert cached(await answer_to(engine, chat("pause", system=system))) == 0
         await settled(engine)
-    assert (work.saved, work.restored) == (1, 0)
+    assert (work.saved, work.restored) == (2, 0)
 
 
 async def test_conversations_share_their_system_prompt(start: StartEngine, work: Work) -> None:
@@ -170,7 +188,9 @@ async def test_conversations_share_their_system_prompt(start: StartEngine, work:
         assert answer.text == (await answer_to(plain, chat(content))).text
         if content != "pause":
             assert engine.count_tokens(SYSTEM) <= cached(answer) < engine.count_tokens(SYSTEM) + 12
-    assert work.restored == 2
+        await settled(engine)
+        await answer_to(engine, chat(content, system="2 " + SYSTEM))
+    assert work.restored == 4
 
 
 async def test_a_running_answer_lends_its_prefix(start: StartEngine, work: Work) -> None:
