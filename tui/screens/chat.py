@@ -278,11 +278,12 @@ class ChatScreen(BranchingScreen):
 
     async def _stream(self, turn: Turn, request: ChatRequest, entered: float) -> None:
         self._insisted, self._remark = False, ""
-        self._view.begin(turn)
-        run = self.worker.begin(turn, self._conversation, entered)
-        self._read(run, request)
-        for _ in range(HEAD_START):
-            await asyncio.sleep(0)
+        with self._transcript.clock.held():
+            self._view.begin(turn)
+            run = self.worker.begin(turn, self._conversation, entered)
+            self._read(run, request)
+            for _ in range(HEAD_START):
+                await asyncio.sleep(0)
         if self.worker.turn is not None:
             self._ticker.resume()  # it ticks at once, too
         self._update()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 from textual.widget import Widget
@@ -25,11 +26,31 @@ class FrameClock:
         self.planned = False
         """Whether a frame is on its way."""
         self._next = 0.0
+        self._held = False
+        self._due = False  # what was to be drawn while frames were held back
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Draws nothing within; what was requested is drawn behind it."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            if self._due:
+                self._due = False
+                self._plan()
 
     def request(self) -> None:
         """Asks for a frame: now when the last one is long enough ago, else when its time has come."""
         if not self.planned:
             self.planned = True
+            self._plan()
+
+    def _plan(self) -> None:
+        if self._held:
+            self._due = True
+        else:
             self.after(self._next - monotonic(), self._frame)
 
     def after(self, seconds: float, callback: Callable[[], None]) -> None:
@@ -44,6 +65,9 @@ class FrameClock:
             asyncio.get_running_loop().call_later(seconds, self._widget.call_later, callback)
 
     def _frame(self) -> None:
+        if self._held:
+            self._due = True
+            return
         self.planned = False
         start = monotonic()
         self._next = start + 1 / self.fps

@@ -48,7 +48,7 @@ class MessageLines(ScrollView):
     def __init__(self, *, fps: float = 25.0, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._thumb = Thumb(self)
-        self._clock = FrameClock(self, self._draw, fps)
+        self.clock = FrameClock(self, self._draw, fps)
         self.frames = 0
         """Frames drawn so far."""
         self._messages = MessageStack()
@@ -75,13 +75,13 @@ class MessageLines(ScrollView):
         self._schedule()
 
     def _schedule(self) -> None:
-        if not self._clock.planned and self.is_attached and self.size:
-            self._clock.request()
+        if not self.clock.planned and self.is_attached and self.size:
+            self.clock.request()
 
     def _keep_indicator_moving(self) -> None:
         if not self._indicator_planned and any(view.waiting is not None for view in self._messages):
             self._indicator_planned = True
-            self._clock.after(1 / _INDICATOR_FPS, self._move_indicator)
+            self.clock.after(1 / _INDICATOR_FPS, self._move_indicator)
 
     def _move_indicator(self) -> None:
         self._indicator_planned = False
@@ -112,7 +112,7 @@ class MessageLines(ScrollView):
         top, rows = self.scroll_offset.y, self.size.height
         if not self._ahead_planned and self._messages.undrawn(top - rows, 3 * rows):
             self._ahead_planned = True
-            self._clock.after(_AHEAD_SECONDS, self._draw_ahead)
+            self.clock.after(_AHEAD_SECONDS, self._draw_ahead)
 
     def _draw_ahead(self) -> None:
         """Draws the pages above and below, so that going there goes by exact heights and takes no time."""

@@ -21,7 +21,7 @@ from tests.bench.engine.llama_server import unpacked
 
 LIMIT = 64 << 20
 PACKAGES = (
-    *("msgspec", "numpy", "starlette", "uvicorn", "httptools", "httpx", "httpx-sse", "jinja2", "platformdirs", "typer"),
+    *("msgspec", "numpy", "starlette", "uvicorn", "httptools", "httpx", "httpx-sse", "jinja2", "platformdirs"),
     *("diskcache", "typing-extensions"),  # the bindings' own
 )
 TOOLS = ("cmake", "ninja")

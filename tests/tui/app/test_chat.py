@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 from textual.command import CommandPalette
 
+from backends.backend import ChatRequest
 from backends.errors import BackendError, Code
 from backends.events import Done, Error, Event, Meta, Status, Token
 from tests.fakes.scripted import Hold, answer
@@ -42,6 +44,27 @@ async def test_a_question_is_answered(chat: Chat) -> None:
         assert "smol-7m" in chat.status
         assert chat.composer.text == ""
         assert [message.content for message in chat.demo.requests[0].messages] == ["Can I pause?"]
+
+
+async def test_nothing_is_drawn_between_enter_and_the_request(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat.plays(*answer("Once."))
+    drawn: list[int] = []
+    stream = chat.demo.stream
+
+    def asked(request: ChatRequest) -> AsyncGenerator[Event, None]:
+        drawn.append(chat.transcript.frames)
+        return stream(request)
+
+    monkeypatch.setattr(chat.demo, "stream", asked)
+    async with chat.app.run_test(size=SIZE) as pilot:
+        for question in ("Can I pause?", "And refunds?"):
+            chat.composer.text = question
+            await pilot.pause(0.2)
+            before = chat.transcript.frames
+            await pilot.press("enter")
+            await chat.ended(pilot)
+            assert drawn.pop() == before
+            assert question in chat.screen_text
 
 
 async def test_the_next_question_carries_the_path_and_the_sources(chat: Chat) -> None:
