@@ -7,7 +7,7 @@ import os
 os.environ.setdefault("ESCDELAY", "25")  # read when Textual is imported: a bare ESC would wait 100 ms otherwise
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -33,7 +33,8 @@ class LlmChat(PaintedApp[None]):
 
     Everything it needs comes resolved: `open_backend` makes the backend of a name (BackendError where it cannot; it is
     called in a thread, after the first frame), `conversation` is the stored conversation to go on with. `config_path`
-    is the file that the screen names where it tells how to change something. The caller closes `history`.
+    is the file that the screen names where it tells how to change something. `list_models` asks the backend of a name
+    for its models (BackendError). The caller closes `history`.
     """
 
     CSS_PATH = "app.tcss"
@@ -52,12 +53,14 @@ class LlmChat(PaintedApp[None]):
         history: History,
         conversation: str | None = None,
         config_path: Path | None = None,
+        list_models: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._config = config
         self._connection = Connection(open_backend, backend_name)
         self.chat = ChatScreen(config, self._connection, history, conversation, config_path or default_path(), clock)
+        self.chat.list_models = list_models
 
     def get_driver_class(self) -> type[Driver]:
         """Textual's hook."""

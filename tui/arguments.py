@@ -18,7 +18,7 @@ from tui.exit_codes import TABLE, ExitCode
 COMMANDS = {
     "ask": "Answer one question on stdout, streaming. What is piped in is put before the question.",
     "serve": "Put a backend on HTTP, as a stream of server-sent events.",
-    "backends": "List the configured backends, and whether each can be used.",
+    "backends": "List the configured backends, whether each can be used, and what else runs on this machine.",
     "doctor": "Versions, build, machine, configuration, folders, terminal; and what of a model fits into memory.",
     "bench": "Measure: load on any backend, or our engine beside llama-server (bench engine).",
 }
@@ -74,7 +74,7 @@ _TARGET: dict[str, dict[str, Any]] = {
         "help": f"Default: $LLMCHAT_CONFIG, {_FOLDER}/llmchat/config.toml.",
     },
     "backend": {"metavar": "NAME", "help": "A backend of the configuration."},
-    "url": {"metavar": "URL", "help": "An OpenAI-compatible server; no configuration needed."},
+    "url": {"metavar": "URL", "help": "A server of any kind; no configuration needed."},
     "model": {"metavar": "MODEL", "help": "The model's name; FILE.gguf: run that file here."},
     "api-key-env": {"metavar": "NAME", "help": "Environment variable with the key for --url."},
     "docs": {"type": Path, "metavar": "FOLDER", "help": "Answer from these documents, with citations."},
@@ -168,6 +168,7 @@ def backends(given: Sequence[str]) -> argparse.Namespace:
     """`llmchat backends`."""
     parser = Parser("backends", COMMANDS["backends"])
     parser.targets("backend", "url", "model", "api-key-env", "docs", "record")
+    parser.add_argument("--models", action="store_true", help="Ask each server which models it has.")
     return parser.parse_args(given)
 
 

@@ -64,7 +64,7 @@ def _serve(given: Namespace) -> ExitCode:
 def _backends(given: Namespace) -> ExitCode:
     from tui.commands import backends
 
-    return backends.run(_target(given))
+    return backends.run(_target(given), given.models)
 
 
 def _doctor(given: Namespace) -> ExitCode:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from backends.backend import Backend, ChatRequest
 from backends.errors import BackendError
+from backends.providers.auto import Auto
 from tui import log_file
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,10 @@ class Connection:
         self._open = open_backend
         self._opening: asyncio.Task[Backend] | None = None
         self.name = name
+        self.model = ""
+        """The model that was chosen for this session; "" leaves it to the configuration."""
+        self.server = ""
+        """What the server turned out to be, where that had to be found out."""
         self.state: State = "opening"
         self.problem = ""
         """Why the backend cannot be had, where `state` is "failed"."""
@@ -53,6 +58,8 @@ class Connection:
             backend = await self.backend()
             self.state = "warming"
             await backend.warm(request)
+            if isinstance(backend, Auto) and backend.dialect is not None:
+                self.server = backend.dialect.server
         except BackendError as error:
             log.warning("backend %s: %s", self.name, error)
         except Exception:  # a hint must not end the app; a question meets the same defect and shows it
@@ -69,11 +76,15 @@ class Connection:
         except Exception:  # as in prepare
             log.exception("while warming backend %s", self.name)
 
-    async def switch(self, name: str) -> None:
-        """Exchange the backend for `name` and close the old one. Raises BackendError and keeps the old one."""
+    async def switch(self, name: str, model: str = "") -> None:
+        """Exchange the backend for `name` and close the old one. Raises BackendError and keeps the old one.
+
+        `model`: the one that it shall answer with.
+        """
         opening = self._start(name)
         await asyncio.shield(opening)
         old, self._opening, self.name, self.state = self._opening, opening, name, "opening"
+        self.model, self.server = model, ""
         await _close(old)
 
     async def aclose(self) -> None:

@@ -66,7 +66,7 @@ def _answering(file: ConfigFile, target: Target) -> tuple[str, dict[str, Any]]:
 
 
 def _url_table(url: str, target: Target) -> dict[str, Any]:
-    given = {"type": "openai", "url": url, "model": target.model, "api_key_env": target.api_key_env}
+    given = {"type": "auto", "url": url, "model": target.model, "api_key_env": target.api_key_env}
     return {key: value for key, value in given.items() if value is not None}
 
 

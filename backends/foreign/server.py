@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
@@ -28,6 +28,15 @@ class Listed(msgspec.Struct, frozen=True):
 
     id: str
     owner: str = ""
+
+
+@runtime_checkable
+class Catalogue(Protocol):
+    """A backend that can say which models it has."""
+
+    async def models(self) -> tuple[str, ...]:
+        """Their names. Raises BackendError."""
+        ...
 
 
 class ForeignServer(ABC):
@@ -66,7 +75,8 @@ class ForeignServer(ABC):
                 yield Status("connecting")
             model = request.model or self._model or (await self._list(client))[0].id
             body = _ENCODER.encode(self.body(request, model) | self._extra_body)
-            stream = client.open(self.PATH, body, since=since, form=self.FORM)
+            # llama-server closes a connection behind a stream without saying so, and an answer may be made twice.
+            stream = client.open(self.PATH, body, since=since, resend=True, form=self.FORM)
             async with stream, aclosing(_events(stream, client, self.READER)) as events:
                 async for event in events:
                     yield event

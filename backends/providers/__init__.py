@@ -110,15 +110,43 @@ def connect(type_name: str, options: ProviderOptions, site: Site) -> Backend:
     return backend
 
 
+def connect_as(type_name: str, options: ServerOptions, site: Site) -> Backend:
+    """The server of `options` as provider `type_name` speaks to it. Raises ConfigError."""
+    provider = _provider(type_name)
+    return provider.connect(provider.Options(**msgspec.structs.asdict(options)), site)
+
+
+async def list_models(file: ConfigFile, name: str) -> tuple[str, ...]:
+    """The models that the backend `name`, or the one inside it, lists now; none where it lists none.
+
+    Raises BackendError.
+    """
+    from backends.foreign.server import Catalogue
+
+    options = _options(file, name)
+    if isinstance(inner := getattr(options, "inner", None), str):
+        return await list_models(file, inner)
+    if not isinstance(options, ServerOptions):
+        return ()
+    backend = _provider(file.config.backends[name]["type"]).connect(options, _site(file, name, ()))
+    try:
+        return await backend.models() if isinstance(backend, Catalogue) else ()
+    finally:
+        await backend.aclose()
+
+
 def _open(file: ConfigFile, name: str, outer: tuple[str, ...]) -> Backend:
     if name not in file.config.backends:
         hint = nearest(name, list(file.config.backends))
         raise file.mistake(f"there is no backend '{name}'{hint}", *(("backends", outer[-1]) if outer else ("backend",)))
     if name in outer:
         raise file.mistake(f"backend '{name}' contains itself: {' -> '.join((*outer, name))}", "backends", name)
+    return connect(file.config.backends[name]["type"], _options(file, name), _site(file, name, outer))
+
+
+def _site(file: ConfigFile, name: str, outer: tuple[str, ...]) -> Site:
     folder = file.path.parent if file.path else Path()
-    site = Site(name, lambda inner: _open(file, inner, (*outer, name)), folder)
-    return connect(file.config.backends[name]["type"], _options(file, name), site)
+    return Site(name, lambda inner: _open(file, inner, (*outer, name)), folder)
 
 
 def _options(file: ConfigFile, name: str) -> ProviderOptions:

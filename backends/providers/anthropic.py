@@ -159,5 +159,5 @@ class Anthropic(ForeignServer):
 
     @classmethod
     def listed(cls, body: Any) -> list[Listed]:
-        """See `ForeignServer.listed`."""
-        return [Listed(str(model["id"])) for model in body["data"]]
+        """See `ForeignServer.listed`; what is retired stays in the list, but does not answer."""
+        return [Listed(str(model["id"])) for model in body["data"] if model.get("lifecycle") != "retired"]

@@ -30,6 +30,7 @@ _COUNTS: Counts = (
     ("prompt_tokens", ("usage", "input_tokens")),
     ("completion_tokens", ("usage", "output_tokens")),
     ("cached_tokens", ("usage", "input_tokens_details", "cached_tokens")),
+    ("cache_write_tokens", ("usage", "input_tokens_details", "cache_write_tokens")),
     ("reasoning_tokens", ("usage", "output_tokens_details", "reasoning_tokens")),
 )
 

@@ -68,18 +68,25 @@ class Client:
         return self._transport.has_idle_connection
 
     def open(
-        self, path: str, body: bytes, *, since: float, key: str = "", form: Format = "text/event-stream"
+        self,
+        path: str,
+        body: bytes,
+        *,
+        since: float,
+        key: str = "",
+        resend: bool = False,
+        form: Format = "text/event-stream",
     ) -> EventStream:
         """POST `body` (JSON) and read the answer as events: ``async with client.open(...) as stream``.
 
-        `form` is what the answer must be written in. `since` is `time.perf_counter()` at the call that all times count
-        from. With an idempotency `key` a request that met a connection which the server had just closed is sent once
-        more.
+        `since` is `time.perf_counter()` at the call that all times count from. `form` is what the answer must be
+        written in. With `resend`, or an idempotency `key`, a request that met a connection which the server had just
+        closed is sent once more.
         """
         headers = {**self._headers, "Accept": form, "Content-Type": "application/json"}
         if key:
             headers["Idempotency-Key"] = key
-        return EventStream(self, self._url(path), headers, body, since, resend=bool(key), form=form)
+        return EventStream(self, self._url(path), headers, body, since, resend=resend or bool(key), form=form)
 
     async def request(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """A short exchange, limited by `first_token`: the body of the 2xx answer, at most 8 MiB.

@@ -20,7 +20,9 @@ from backends import events
 from backends.backend import Backend, ChatRequest, Message, Sampling
 from backends.events import Event
 from backends.foreign.server import ForeignServer
+from backends.providers import Site
 from backends.providers import anthropic as anthropic_provider
+from backends.providers import auto as auto_provider
 from backends.providers import ollama as ollama_provider
 from backends.providers import openai as openai_provider
 from backends.providers import responses as responses_provider
@@ -109,6 +111,17 @@ def anthropic(folder: Path) -> AbstractAsyncContextManager[Subject]:
 def ollama(folder: Path) -> AbstractAsyncContextManager[Subject]:
     """`Ollama`, which streams lines."""
     return _foreign(ollama_server(), lambda url: ollama_provider.Ollama(ollama_provider.Options(url=url)))
+
+
+@asynccontextmanager
+async def auto(folder: Path) -> AsyncIterator[Subject]:
+    """`Auto`, on a server that it has to ask."""
+
+    def backend(url: str) -> Backend:
+        return auto_provider.connect(auto_provider.Options(url=url), Site("auto", lambda _: Echo()))
+
+    async with ollama_server() as server:
+        yield Subject(backend(server.url), backend("http://127.0.0.1:1"), "CONNECT", busy=lambda: server.answering)
 
 
 @asynccontextmanager
@@ -208,6 +221,7 @@ SUBJECTS: dict[str, Open] = {
     "responses": responses,
     "anthropic": anthropic,
     "ollama": ollama,
+    "auto": auto,
     "rag": rag,
     "replay": replay,
     "engine": engine,

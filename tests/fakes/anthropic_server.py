@@ -24,7 +24,8 @@ async def anthropic_server(key: str = "") -> AsyncIterator[Server]:
     """A server with one model; with a `key` it refuses requests that do not bring it."""
 
     def answer(request: Request) -> Script:
-        if key and request.headers.get("x-api-key") != key:
+        brought = (request.headers.get("x-api-key"), request.headers.get("authorization"))
+        if key and brought not in ((key, None), (None, f"Bearer {key}")):
             return [response(401, body=error("authentication_error", "invalid x-api-key"))]
         if "anthropic-version" not in request.headers:
             return [response(400, body=error("invalid_request_error", "anthropic-version: header is required"))]
@@ -96,4 +97,6 @@ def error(kind: str, words: str) -> bytes:
 def models() -> bytes:
     """The answer to GET /v1/models."""
     model = {"type": "model", "id": MODEL, "display_name": "Fake", "created_at": "2025-02-19T00:00:00Z"}
-    return json.dumps({"data": [model], "has_more": False, "first_id": MODEL, "last_id": MODEL}).encode()
+    old = model | {"id": "old", "lifecycle": "retired"}
+    listed = [model | {"lifecycle": "active"}, old]
+    return json.dumps({"data": listed, "has_more": False, "first_id": MODEL, "last_id": "old"}).encode()

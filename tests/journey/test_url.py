@@ -45,10 +45,12 @@ def ask(home: dict[str, str], tmp_path: Path):
 async def test_a_server_without_configuration(ask) -> None:
     async with openai_server() as server:
         result = await ask("say it back", "--url", server.url, "--model", "m", "--api-key-env", "SOME_KEY")
-        (request,) = server.requests
+        *questions, request = server.requests
     assert result == (ExitCode.COMPLETE, "say it back\n", "")
     assert request.headers["authorization"] == "Bearer sesame"
     assert json.loads(request.body)["model"] == "m"
+    assert questions, "it was asked what it speaks"
+    assert not any("authorization" in question.headers or question.body for question in questions)
 
 
 async def test_a_key_that_is_not_set(ask) -> None:

@@ -17,8 +17,8 @@ from backends.events import Citation, Done, Error, Event, Meta, Reasoning, Statu
 from backends.providers.openai import ChunkReader, OpenAI, Options, base_address, request_body
 from backends.sse.placement import Timing
 from backends.telemetry.stages import Span
-from tests.fakes.http_server import CLOSE, CUT, Step, event_stream, http_server, response
-from tests.fakes.openai_server import MODEL, chunk, data, error, openai_server, usage
+from tests.fakes.http_server import CLOSE, CUT, Request, Script, Step, event_stream, http_server, response
+from tests.fakes.openai_server import MODEL, chunk, data, error, models, openai_server, usage
 
 PATIENCE = 20.0
 REQUEST = ChatRequest((Message("user", "one two"),), max_tokens=9)
@@ -362,6 +362,21 @@ class TestConversations:
         assert Status("connecting") not in found
         assert server.requests[0].body == b""
         assert json.loads(server.requests[1].body)["return_progress"] is True
+
+    async def test_a_connection_that_the_server_had_closed_is_replaced(self) -> None:
+        answers = iter([[CUT], event_stream(chunk({"content": "b"}), data("[DONE]"))])
+
+        def answer(request: Request) -> Script:
+            return [response(body=models("fake"))] if request.method == "GET" else next(answers)
+
+        async with http_server(answer) as server:
+            backend = OpenAI(Options(url=server.url, model="m"))
+            await backend.warm(REQUEST)
+            found = await ask(backend)
+            await backend.aclose()
+
+        assert of(Token, found) == [Token("b")]
+        assert server.connections == 2
 
     async def test_a_broken_connection_after_the_finish_reason_loses_nothing(self) -> None:
         pieces = (chunk({"content": "a"}), chunk({}, finish_reason="stop"))

@@ -33,6 +33,7 @@ def run(target: Target, resume: bool) -> ExitCode:
             history=history,
             conversation=history.latest_conversation() if resume else None,
             config_path=file.path,
+            list_models=lambda name: providers.list_models(file, name),
         )
         return ExitCode(chat.run_to_end())
     finally:

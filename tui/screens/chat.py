@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -16,7 +16,7 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Static
 
-from backends.backend import ChatRequest
+from backends.backend import ChatRequest, Message
 from backends.config import Config
 from backends.errors import BackendError
 from tui import log_file
@@ -35,6 +35,9 @@ from tui.widgets.plain import plain
 from tui.widgets.status_line import StatusInfo, StatusLine
 from tui.widgets.transcript import Transcript
 from tui.widgets.welcome import Welcome
+
+if TYPE_CHECKING:
+    from tui.screens.backends import ListModels
 
 TICK = 0.2
 """Seconds between two updates of panel and status line while an answer runs."""
@@ -78,6 +81,7 @@ class ChatScreen(BranchingScreen):
         self._reported = ""  # the notice of the history that was shown
         self._warming: Timer | None = None
         self._insisted = False  # Enter was pressed while an answer ran: pressing it again cancels that answer
+        self.list_models: ListModels | None = None
         self._view = TranscriptView(self._transcript, self._budget, self._ended)
         self.worker = AnswerWorker(self._view, clock)
 
@@ -182,6 +186,7 @@ class ChatScreen(BranchingScreen):
             elapsed_ms=self.worker.elapsed_ms,
             remark=self._remark,
             reading=self._transcript.has_focus,
+            model=connection.model,
         )
         self.query_one(StatusLine).show(info)
 
@@ -210,19 +215,32 @@ class ChatScreen(BranchingScreen):
     @work(group="prepare", exclusive=True)
     async def _prepare(self) -> None:
         """Open and warm the backend, after the first frame."""
-        await self._connection.prepare(ChatRequest(self._conversation.messages_with_draft("")))
+        await self._connection.prepare(self._request(self._conversation.messages_with_draft("")))
+        if server := self._connection.server:
+            self.query_one(Welcome).show_backend(self._connection.name, self._table() | {"type": server})
+            self._say(f"found by asking: {server}")
         if self._connection.problem and self.worker.turn is None:
             self._show_welcome(False)
             self._transcript.add("error", f"{plain(self._connection.problem)}\nF4 switches to another backend")
         self._update()
 
+    def _request(self, messages: tuple[Message, ...], **more: Any) -> ChatRequest:
+        """A request to the model of this session."""
+        return ChatRequest(messages, model=self._connection.model or None, **more)
+
     @work(group="switch", exclusive=True)
-    async def switch_backend(self, name: str) -> None:
-        """Go on with the backend `name`."""
-        if name == self._connection.name or self._busy():
+    async def switch_backend(self, name: str, model: str = "") -> None:
+        """Go on with the backend `name`; `model` is kept for this session ("": the configured one)."""
+        if (name, model) == (self._connection.name, self._connection.model) or self._busy():
+            return
+        if name == self._connection.name:
+            self._connection.model = model
+            self._say(
+                f"the next answer is by {plain(model)}" if model else "the next answer is by the configured model"
+            )
             return
         try:
-            await self._connection.switch(name)
+            await self._connection.switch(name, model)
         except BackendError as error:
             self.notify(plain(error.message), title=f"{name} cannot be used", severity="error", markup=False)
             return
@@ -242,7 +260,7 @@ class ChatScreen(BranchingScreen):
     async def _warm(self) -> None:
         draft = self.query_one(Composer).text.strip()
         if draft and self.worker.turn is None:
-            await self._connection.warm(ChatRequest(self._conversation.messages_with_draft(draft)))
+            await self._connection.warm(self._request(self._conversation.messages_with_draft(draft)))
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
@@ -274,7 +292,7 @@ class ChatScreen(BranchingScreen):
     async def _answer(self, entered: float) -> None:
         """Have the newest question answered."""
         turn = self._conversation.begin_answer(self._connection.name)
-        await self._stream(turn, ChatRequest(self._conversation.messages(), key=os.urandom(16).hex()), entered)
+        await self._stream(turn, self._request(self._conversation.messages(), key=os.urandom(16).hex()), entered)
 
     async def _stream(self, turn: Turn, request: ChatRequest, entered: float) -> None:
         self._insisted, self._remark = False, ""
@@ -352,13 +370,14 @@ class ChatScreen(BranchingScreen):
         """F4."""
         if self._busy():
             return
-        from tui.screens.backends import BackendsScreen
+        from tui.screens.backends import BackendsScreen, Choice
 
-        def chosen(name: str | None) -> None:
-            if name is not None:
-                self.switch_backend(name)
+        def chosen(choice: Choice | None) -> None:
+            if choice is not None:
+                self.switch_backend(choice.backend, choice.model)
 
-        self.app.push_screen(BackendsScreen(self._config.backends, self._connection.name), chosen)
+        current = Choice(self._connection.name, self._connection.model)
+        self.app.push_screen(BackendsScreen(self._config.backends, current, self.list_models), chosen)
 
     async def action_continue_answer(self) -> None:
         """Ctrl+G: go on where the newest answer was cut, in the same message."""
@@ -366,7 +385,7 @@ class ChatScreen(BranchingScreen):
         if answer is None or not self._conversation.can_continue:
             self._say("nothing to continue: the last answer is complete")
             return
-        request = ChatRequest(self._conversation.messages(), continue_from=answer.content, key=os.urandom(16).hex())
+        request = self._request(self._conversation.messages(), continue_from=answer.content, key=os.urandom(16).hex())
         await self._stream(answer, request, self.worker.clock())
 
     async def action_retry(self) -> None:

@@ -33,12 +33,13 @@ def status_info(
     elapsed_ms: float,
     remark: str = "",
     reading: bool = False,
+    model: str = "",
 ) -> StatusInfo:
     """The line for a screen whose newest answer is `answer`; `status` is what it waits for while it runs.
 
-    `reading`: the transcript has the focus.
+    `reading`: the transcript has the focus. `model`: the one that was chosen for this session.
     """
-    model = answer.model if answer is not None else ""
+    model = model or (answer.model if answer is not None else "")
     if running and answer is not None:
         words = remark or _progress(answer, status, elapsed_ms)
         return StatusInfo(

@@ -46,9 +46,9 @@ def test_a_configured_backend_by_name(file: ConfigFile) -> None:
 
 def test_a_url_is_a_backend_of_its_own(file: ConfigFile) -> None:
     result = chosen(file, Target(url="http://host/v1", model="m", api_key_env="KEY"))
-    assert default(result) == {"type": "openai", "url": "http://host/v1", "model": "m", "api_key_env": "KEY"}
+    assert default(result) == {"type": "auto", "url": "http://host/v1", "model": "m", "api_key_env": "KEY"}
     assert result.config.backends.keys() > file.config.backends.keys(), "the configured ones stay to switch to"
-    assert default(chosen(file, Target(url="http://host/v1"))) == {"type": "openai", "url": "http://host/v1"}
+    assert default(chosen(file, Target(url="http://host/v1"))) == {"type": "auto", "url": "http://host/v1"}
 
 
 def test_a_gguf_file_is_run_here(file: ConfigFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
