@@ -9,7 +9,6 @@ from typing import Literal
 
 from backends.backend import Backend, ChatRequest
 from backends.errors import BackendError
-from backends.providers.auto import Auto
 from tui import log_file
 
 log = logging.getLogger(__name__)
@@ -58,6 +57,9 @@ class Connection:
             backend = await self.backend()
             self.state = "warming"
             await backend.warm(request)
+
+            from backends.providers.auto import Auto  # not needed for the first frame
+
             if isinstance(backend, Auto) and backend.dialect is not None:
                 self.server = backend.dialect.server
         except BackendError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.foreign.dialect import QUESTIONS, Dialect, Reply, by_replies, by_url
@@ -103,6 +103,7 @@ def test_answers_that_tell_nothing(replies: dict[str, Reply]) -> None:
     assert by_replies(replies) is None
 
 
+@settings(max_examples=30)
 @given(
     st.dictionaries(
         st.sampled_from(QUESTIONS),
