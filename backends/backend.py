@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -106,3 +106,33 @@ class Backend(Protocol):
     async def aclose(self) -> None:
         """Release everything; running streams end with an `Error`."""
         ...
+
+
+class Pausable(Protocol):
+    """What a Backend may be besides: its streams can stand still while their reader is away, and then go on.
+
+    A stream is known by the `key` of its request, which is for the caller to make unique.
+    """
+
+    def pause(self, key: str) -> None:
+        """Compute nothing more for this stream, from the next step on; what is computed already still comes.
+
+        It goes for a stream that is yet to begin, too. A paused stream may end with INTERRUPTED where others need what
+        it holds. Who pauses calls `resume` in any case, at the latest when the stream was closed.
+        """
+        ...
+
+    def resume(self, key: str) -> None:
+        """Go on where it stopped. Harmless for a stream that is not paused, or not there."""
+        ...
+
+
+@runtime_checkable
+class _MayPause(Protocol):
+    @property
+    def pausable(self) -> Pausable | None: ...
+
+
+def pausable(backend: Backend) -> Pausable | None:
+    """Who pauses the streams of `backend`: its own property `pausable`; None where they can only be closed."""
+    return backend.pausable if isinstance(backend, _MayPause) else None

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from backends.backend import Backend, ChatRequest, Sampling
+from backends.backend import Backend, ChatRequest, Pausable, Sampling, pausable
 from backends.events import Event
 
 
@@ -36,6 +36,11 @@ class WithSampling:
     async def warm(self, request: ChatRequest) -> None:
         """See `Backend.warm`."""
         await self._inner.warm(self._completed(request))
+
+    @property
+    def pausable(self) -> Pausable | None:
+        """See `backend.pausable`: where `inner` is."""
+        return pausable(self._inner)
 
     async def aclose(self) -> None:
         """See `Backend.aclose`."""

@@ -161,6 +161,8 @@ def serve(given: Sequence[str]) -> argparse.Namespace:
     add("--port", type=whole(0, 65_535), default=8080, metavar="PORT", help="0: any free port (default: %(default)s).")
     add("--uds", type=Path, metavar="PATH", help="Listen on a Unix socket instead.")
     add("--token-env", metavar="NAME", help="Environment variable with the token clients need.")
+    patience = "How long a client that lost the connection can come back (default: %(default)s)."
+    add("--resume-grace", type=number(0, 3600), default=10.0, metavar="SECONDS", help=patience)
     return parser.parse_args(given)
 
 

@@ -58,7 +58,7 @@ def _ask(given: Namespace) -> ExitCode:
 def _serve(given: Namespace) -> ExitCode:
     from tui.commands import serve
 
-    return serve.run(_target(given), given.host, given.port, given.uds, given.token_env)
+    return serve.run(_target(given), given.host, given.port, given.uds, given.token_env, given.resume_grace)
 
 
 def _backends(given: Namespace) -> ExitCode:

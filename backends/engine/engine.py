@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Literal
 
-from backends.backend import ChatRequest
+from backends.backend import ChatRequest, Pausable
 from backends.engine.detokenizer import Detokenizer
 from backends.engine.draw import Draw
 from backends.engine.options import EngineOptions
@@ -56,6 +56,8 @@ class Engine:
         self._steps: StepLoop | None = None
         self._speculation: Speculation | None = None
         self._hints = 0
+        self._submitted: dict[str, Sequence] = {}  # by the key of its request
+        self._paused: set[str] = set()  # keys
 
     # ---- what others may ask
 
@@ -110,6 +112,27 @@ class Engine:
         if number == self._hints and 0 < len(tokens) <= runner.info.n_ctx:
             steps.warm(Sequence(tokens, 0, Draw(temperature=0), Detokenizer(), time.perf_counter()))
 
+    # ---- Pausable
+
+    @property
+    def pausable(self) -> Pausable:
+        """It is: a paused answer keeps its slot, its cells and its sampler, unless others need them."""
+        return self
+
+    def pause(self, key: str) -> None:
+        """See `Pausable`: within a step, in a long prefill too where llama.cpp can be interrupted."""
+        self._paused.add(key)
+        self._park(key, True)
+
+    def resume(self, key: str) -> None:
+        """See `Pausable`."""
+        self._paused.discard(key)
+        self._park(key, False)
+
+    def _park(self, key: str, parked: bool) -> None:
+        if key in self._submitted and self._steps is not None:
+            self._steps.park(self._submitted[key], parked)
+
     async def aclose(self) -> None:
         """End running streams with an `Error` (SHUTDOWN), stop the thread and free the model."""
         self._closing.set()
@@ -141,6 +164,7 @@ class Engine:
                 ended = is_terminal(event)
                 yield event
         finally:
+            self._submitted.pop(request.key, None)
             if not ended:
                 steps.cancel(sequence)
 
@@ -163,7 +187,10 @@ class Engine:
             sequence.loaded_ms = loaded_ms
             sequence.fills_context = request.max_tokens is None and limit < request.token_limit
             sequence.patience = request.queue_timeout or getattr(self.options.queue_timeout, request.feature)
+            sequence.park(request.key in self._paused)
             steps.submit(sequence)
+        if request.key:
+            self._submitted[request.key] = sequence
         return sequence, steps
 
     def _loaded(self) -> tuple[Runner, ChatTemplate, StepLoop]:

@@ -14,13 +14,14 @@ from backends.errors import BackendError
 class Mail(NamedTuple):
     """What came since the last look.
 
-    `more_to_come`: further requests are on their way; `hint`: the newest prompt to be computed ahead; `end`: why the
-    loop has to end.
+    `more_to_come`: further requests are on their way; `parks`: who has to stand still (True) or may go on; `hint`: the
+    newest prompt to be computed ahead; `end`: why the loop has to end.
     """
 
     arrivals: list[Sequence]
     more_to_come: bool
     cancels: list[Sequence]
+    parks: dict[Sequence, bool]
     hint: Sequence | None
     end: BackendError | None
 
@@ -28,8 +29,8 @@ class Mail(NamedTuple):
 class Inbox:
     """The one place where the two threads meet on the way in.
 
-    `put`, `hint`, `cancel` and `close` are for the asyncio side, the rest for the scheduler's thread. `live`: everybody
-    who has not been told the end, by key; `abort` is `Runner.abort`.
+    `put`, `hint`, `cancel`, `park` and `close` are for the asyncio side, the rest for the scheduler's thread. `live`:
+    everybody who has not been told the end, by key; `abort` is `Runner.abort`.
     """
 
     def __init__(self, abort: Callable[[bool], None], live: dict[int, Sequence]) -> None:
@@ -38,6 +39,7 @@ class Inbox:
         self._changed = threading.Condition()
         self._arrivals: list[Sequence] = []
         self._cancels: list[Sequence] = []
+        self._parks: dict[Sequence, bool] = {}
         self._announced = 0
         self._hint: Sequence | None = None
         self._interruptible: frozenset[int] = frozenset()
@@ -81,6 +83,14 @@ class Inbox:
                 self._abort(True)
             self._changed.notify()
 
+    def park(self, sequence: Sequence, parked: bool) -> None:
+        """The reader of `sequence` is away, or back. A long prefill of who is parked is aborted."""
+        with self._changed:
+            self._parks[sequence] = parked
+            if parked and sequence.key in self._interruptible:
+                self._abort(True)
+            self._changed.notify()
+
     def close(self, end: BackendError) -> None:
         """The loop has to end, for the first reason that is given. What is being computed is aborted."""
         with self._changed:
@@ -94,7 +104,7 @@ class Inbox:
     @property
     def is_full(self) -> bool:
         """Whether the asyncio side has left something."""
-        return bool(self._arrivals or self._cancels or self._hint or self._end)
+        return bool(self._arrivals or self._cancels or self._parks or self._hint or self._end)
 
     def wait(self, seconds: float | None = None, for_announced: bool = False) -> None:
         """Until there is mail or the time is over; with `for_announced` only as long as somebody is on the way."""
@@ -104,14 +114,14 @@ class Inbox:
     def take(self) -> Mail:
         """All that is here; the end stays."""
         with self._changed:
-            mail = Mail(self._arrivals, self._announced > 0, self._cancels, self._hint, self._end)
-            self._arrivals, self._cancels, self._hint = [], [], None
+            mail = Mail(self._arrivals, self._announced > 0, self._cancels, self._parks, self._hint, self._end)
+            self._arrivals, self._cancels, self._parks, self._hint = [], [], {}, None
         return mail
 
     def begin_step(self, interruptible: frozenset[int]) -> bool:
         """A step begins; a cancel of one of `interruptible` aborts it. False: it is not worth beginning any more."""
         with self._changed:
-            if self._cancels or self._end:
+            if self._cancels or self._parks or self._end:
                 return False
             self._abort(False)
             self._interruptible = interruptible

@@ -36,7 +36,7 @@ LONGEST_STEP = 0.05
 
 
 class StepLoop:
-    """One engine's thread, `run`, and what the asyncio side may do: `submit`, `warm`, `cancel`, `close`."""
+    """One engine's thread, `run`, and what the asyncio side may do: `submit`, `warm`, `park`, `cancel`, `close`."""
 
     def __init__(self, runner: Runner, options: EngineOptions, publish: Publish, speculation: Speculation) -> None:
         self._options = options
@@ -76,6 +76,10 @@ class StepLoop:
         if self._memory.remembers:
             self._inbox.hint(hint)
 
+    def park(self, sequence: Sequence, parked: bool) -> None:
+        """The reader of `sequence` is away: compute nothing for it, from the next step on. Or he is back: go on."""
+        self._inbox.park(sequence, parked)
+
     def cancel(self, sequence: Sequence) -> None:
         """Nobody reads `sequence` any more: end it within a step. Harmless if it has ended."""
         self._inbox.cancel(sequence)
@@ -111,21 +115,24 @@ class StepLoop:
 
     def _collect(self) -> BackendError | None:
         """Take in what the asyncio side left, waiting for it when there is nothing to do. Returns why the loop ends."""
-        idle = not self._running and not self._queue
+        idle = self._running.stands_still and not self._queue
         if idle or (self._outbox.is_urgent and self._memory.unsettled):
             self._outbox.publish()
         for settle in (self._memory.settle, self._speculation.settle):
             while settle(idle) and idle and not self._inbox.is_full:
                 pass
-        if not self._running and self._queue.hint is None:
+        if self._running.stands_still and self._queue.hint is None:
             self._inbox.wait(self._queue.pause, for_announced=self._queue.waits_for_announced)
         mail = self._inbox.take()
         if mail.end is not None:
             return mail.end
+        for sequence, parked in mail.parks.items():
+            sequence.park(parked)
         if mail.arrivals or mail.hint:
             self._queue.hint = None if mail.arrivals else mail.hint
-            if self._running.hint is not None:
-                self._running.release(self._running.hint)
+        others_go_on = mail.arrivals or mail.hint or not all(mail.parks.values())
+        if self._running.hint is not None and others_go_on:
+            self._running.release(self._running.hint)
         self._queue.others_come = mail.more_to_come
         self._queue.take_in(mail.arrivals)
         for sequence in mail.cancels:

@@ -20,6 +20,10 @@ from backends.events import Status
 MIN_RETRY = 0.5
 """Seconds before which nobody is told to come back."""
 
+_GAVE_WAY = BackendError(
+    Code.INTERRUPTED, "while nobody read this answer its place was given to another request", retryable=True
+)
+
 
 class Queue:
     """Requests by their place in line, and behind them all one hint. On the scheduler's thread only."""
@@ -35,7 +39,12 @@ class Queue:
         self.hint: Sequence | None = None  # to be computed when nobody runs or waits
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._ready)
+
+    @property
+    def _ready(self) -> list[Sequence]:
+        """Those who would start if there were room: who is parked keeps his place in line, and is passed by."""
+        return [it for it in self._waiting if not it.is_parked]
 
     def take_in(self, arrivals: Iterable[Sequence]) -> None:
         """Let `arrivals` wait for their place. When too many wait, the last in line are refused."""
@@ -45,9 +54,12 @@ class Queue:
             it.due = place_in_line(it.arrival * 1000 + it.queued_ms, it.feature, prompt_ms)
             insort(self._waiting, it, key=lambda it: it.due)
         self._start_who_fits()
-        forming = self._options.max_streams if self._options.batching != "continuous" and not self._running else 0
+        forms = self._options.batching != "continuous" and self._running.stands_still
+        forming = self._options.max_streams if forms else 0
         while len(self._waiting) > self._options.max_queue + forming:
-            self._refuse(self._waiting.pop(), f"{len(self._waiting)} requests wait already")
+            last = max(self._waiting, key=lambda it: (it.is_parked, it.due))
+            self._waiting.remove(last)
+            self._refuse(last, f"{len(self._waiting)} requests wait already")
 
     def drop(self, sequence: Sequence) -> None:
         """The client of `sequence` is gone."""
@@ -64,18 +76,18 @@ class Queue:
     @property
     def pause(self) -> float | None:
         """Seconds for which there is nothing to do here while nobody runs, unless somebody comes; None: for ever."""
-        if not self._waiting:
+        if not self._ready:
             return None
         return max(0.0, (self._options.max_queue_ms - self._longest_wait) / 1000)
 
     @property
     def waits_for_announced(self) -> bool:
         """Whether that pause is over as soon as nobody is on the way."""
-        return self._options.batching == "dynamic" and bool(self._waiting)
+        return self._options.batching == "dynamic" and bool(self._ready)
 
     @property
     def _longest_wait(self) -> float:
-        return max(it.now() - it.queued_ms for it in self._waiting)
+        return max(it.now() - it.queued_ms for it in self._ready)
 
     # ---- not longer
 
@@ -96,25 +108,43 @@ class Queue:
 
     def _start_who_fits(self) -> None:
         for it in self._next():
-            if len(self._running) >= self._options.max_streams or not self._running.has_cells_for(it):
+            if not self._make_room(it):
                 break
             self._waiting.remove(it)
             self._running.start(it)
 
+    def _has_room(self, it: Sequence) -> bool:
+        return len(self._running) < self._options.max_streams and self._running.has_cells_for(it)
+
+    def _make_room(self, it: Sequence) -> bool:
+        """Whether `it` can start; parked ones give way for that, who has been so longest first, unless in vain."""
+        parked = [other for other in self._running if other.is_parked]
+        parked.sort(key=lambda other: other.parked_since or 0)
+        held = sum(other.cells for other in parked)
+        busy = len(self._running) - len(parked)
+        if busy >= self._options.max_streams or not self._running.has_cells_for(it, held):
+            return False
+        for other in parked:
+            if self._has_room(it):
+                break
+            self._running.release(other)
+            self._outbox.conclude(other, _GAVE_WAY.event())
+        return self._has_room(it)
+
     def _next(self) -> list[Sequence]:
         """Those who may start now, as far as there is room: the head of the line, or a batch that has formed."""
-        options = self._options
-        if options.batching == "continuous" or not self._waiting:
-            return self._waiting[: options.max_streams]
+        options, ready = self._options, self._ready
+        if options.batching == "continuous" or not ready:
+            return ready[: options.max_streams]
         others_come = self.others_come or options.batching == "static"
-        if self._running or not batch_is_formed(
-            len(self._waiting), options.max_streams, self._longest_wait, options.max_queue_ms, others_come
+        if not self._running.stands_still or not batch_is_formed(
+            len(ready), options.max_streams, self._longest_wait, options.max_queue_ms, others_come
         ):
             return []
         if options.batching == "dynamic":
-            return self._waiting[: options.max_streams]
-        batch = set(alike([Candidate(it.key, it.cells) for it in self._waiting], options.max_streams))
-        return [it for it in self._waiting if it.key in batch]
+            return ready[: options.max_streams]
+        batch = set(alike([Candidate(it.key, it.cells) for it in ready], options.max_streams))
+        return [it for it in ready if it.key in batch]
 
     def _tell_places(self) -> None:
         if not any(it.position != position for position, it in enumerate(self._waiting, 1)):
@@ -135,6 +165,8 @@ class Queue:
         return expected_waits(running, waiting, free_streams, self._memory.available)
 
     def _stay(self, it: Sequence, prompt_tokens: int) -> Stay:
+        if it.is_parked:  # gives way
+            return Stay(0.0, it.cells)
         left = self._pace.seconds_left(max(0, prompt_tokens), it.limit - it.completion_tokens)
         return Stay(left, it.cells)
 
@@ -143,9 +175,10 @@ class Queue:
     def _start_hint(self) -> None:
         """Start the hint if there is nothing else to do, and enough to gain."""
         hint = self.hint
-        if hint is None or self._running or self._waiting:
+        if hint is None or not self._running.stands_still or self._ready:
             return
         self.hint = None
         _, kept = self._memory.find(pack(hint.tokens), hint.partition)
-        if hint.prompt_tokens - kept >= MIN_SHARED and hint.cells <= self._memory.available:
+        room = len(self._running) < self._options.max_streams and hint.cells <= self._memory.available
+        if room and hint.prompt_tokens - kept >= MIN_SHARED:
             self._running.start(hint)

@@ -23,7 +23,7 @@ def first_meta(it: Sequence, info: ModelInfo, kv_used: int) -> Meta:
     spans = (
         Span("model_load", marks[0], marks[1] - marks[0]),
         Span("provider_queue", marks[1], marks[2] - marks[1]),
-        Span("prefill", marks[2], marks[3] - marks[2]),
+        Span("prefill", marks[2] + it.parked_ms, marks[3] - marks[2] - it.parked_ms),
         Span("decode_first_token", marks[3], marks[4] - marks[3]),
     )
     return Meta(

@@ -28,7 +28,7 @@ class Running:
         self._sequences: dict[int, Sequence] = {}
         self._changes = 0  # how often somebody came or left
         self._lent = (0, 0, 0)  # a waiting sequence, `_changes` then, and what running ones have of it
-        self.hint: Sequence | None = None  # running, and then alone
+        self.hint: Sequence | None = None  # running, and then alone but for parked ones
 
     def __len__(self) -> int:
         return len(self._sequences)
@@ -42,11 +42,17 @@ class Running:
     def __getitem__(self, key: int) -> Sequence:
         return self._sequences[key]
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether there is nothing to compute: nobody is here, or who is here is parked."""
+        return all(it.is_parked for it in self)
+
     # ---- joining
 
-    def has_cells_for(self, it: Sequence) -> bool:
-        """Whether `it` can be admitted: what running ones share with it is not needed twice."""
-        available = self._memory.available
+    def has_cells_for(self, it: Sequence, more: int = 0) -> bool:
+        """Whether `it` can be admitted, or could with `more` cells: what running ones share with it is not needed
+        twice."""
+        available = self._memory.available + more
         if it.cells <= available:
             return True
         if self._lent[:2] != (it.key, self._changes):
@@ -117,7 +123,11 @@ class Running:
 
     def active(self) -> list[Active]:
         """What there is to do."""
-        return [Active(it.key, it.pending, it.due, self._stretch(it) if it.pending > 1 else 0) for it in self]
+        return [
+            Active(it.key, it.pending, it.due, self._stretch(it) if it.pending > 1 else 0)
+            for it in self
+            if not it.is_parked
+        ]
 
     def _stretch(self, it: Sequence) -> int:
         return self._memory.cells.stretch(it.slot)

@@ -63,7 +63,8 @@ class Sequence:
     than one is pending the sequence prefills; with one pending it decodes. `slot` is llama.cpp's sequence id, -1 while
     it waits. `cached` counts prompt tokens that were in the cache before; they are shared within a `partition` only.
     `fills_context`: its limit is what the context leaves. `due` is its place in line, where it stays for `patience`
-    seconds at most. Times are milliseconds since `arrival`.
+    seconds at most. While it is parked it keeps what it has and nothing is computed for it. Times are milliseconds
+    since `arrival`.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class Sequence:
         self._sampler: Sampler | None = None
         self.queued_ms = self.now()
         self.position = 0  # in the queue, as last told to the client
+        self.parked_since: float | None = None  # time.perf_counter()
+        self.parked_ms = 0.0  # in all, of the time that its prompt took
         self.started_ms: float | None = None
         self.prefilled_ms: float | None = None
         self.first_token_ms: float | None = None
@@ -124,6 +127,20 @@ class Sequence:
     def is_hint(self) -> bool:
         """True when nobody waits for an answer: the prompt is only computed, to be kept."""
         return self.limit == 0
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it stands still, since its reader is away."""
+        return self.parked_since is not None
+
+    def park(self, parked: bool) -> None:
+        """Stand still, or go on."""
+        if parked and self.parked_since is None:
+            self.parked_since = time.perf_counter()
+        elif not parked and self.parked_since is not None:
+            if self.started_ms is not None and self.prefilled_ms is None:
+                self.parked_ms += (time.perf_counter() - self.parked_since) * 1000
+            self.parked_since = None
 
     @property
     def pending(self) -> int:

@@ -133,7 +133,7 @@ class Stepper:
         self._running.prefilled(it)
         tokens = it.prompt_tokens - it.cached
         if tokens >= MIN_RESTORED and it.started_ms is not None:  # short ones say nothing about long ones
-            self._costs.computed(tokens, (it.prefilled_ms - it.started_ms) / 1000)
+            self._costs.computed(tokens, (it.prefilled_ms - it.started_ms - it.parked_ms) / 1000)
         self._outbox.post(it, Status("generating"))
 
     def _fail(self, it: Sequence, code: int) -> None:

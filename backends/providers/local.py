@@ -15,7 +15,7 @@ from typing import Annotated
 
 import msgspec
 
-from backends.backend import Backend, ChatRequest
+from backends.backend import Backend, ChatRequest, Pausable
 from backends.engine.options import EngineOptions
 from backends.errors import BackendError, Code
 from backends.events import Error, Event, Status
@@ -102,6 +102,7 @@ class Local:
         self._links: set[_Link] = set()  # that one, and spent ones whose streams still run
         self._starting: asyncio.Task[_Link] | None = None
         self._closed = False
+        self._paused: set[str] = set()  # keys of requests
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """See `Backend.stream`. A start of the engine is reported, and counts as `model_load`."""
@@ -125,6 +126,25 @@ class Local:
         for link in self._links:
             await link.aclose()
 
+    # ---- Pausable
+
+    @property
+    def pausable(self) -> Pausable:
+        """It is, as its engine is."""
+        return self
+
+    def pause(self, key: str) -> None:
+        """See `Pausable`."""
+        self._paused.add(key)
+        for link in self._links:
+            link.native.pause(key)
+
+    def resume(self, key: str) -> None:
+        """See `Pausable`."""
+        self._paused.discard(key)
+        for link in self._links:
+            link.native.resume(key)
+
     # ---- one answer
 
     async def _stream(self, request: ChatRequest, called: float) -> AsyncGenerator[Event, None]:
@@ -145,6 +165,8 @@ class Local:
 
     async def _answer(self, link: _Link, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """The child's events; where it died meanwhile, the last one says so."""
+        if request.key in self._paused:  # while there was no child yet
+            link.native.pause(request.key)
         events = link.native.stream(request)
         try:
             with link.watch() as watch:

@@ -23,7 +23,7 @@ from typing import IO, Annotated, Any, TypeVar
 import msgspec
 
 from backends import events
-from backends.backend import Backend, ChatRequest
+from backends.backend import Backend, ChatRequest, Pausable, pausable
 from backends.errors import BackendError, Code
 from backends.events import Event, is_terminal
 from backends.providers import ProviderOptions, Site
@@ -157,6 +157,11 @@ class Recorder:
     async def warm(self, request: ChatRequest) -> None:
         """Passed on."""
         await self._inner.warm(request)
+
+    @property
+    def pausable(self) -> Pausable | None:
+        """See `backend.pausable`: where `inner` is."""
+        return pausable(self._inner)
 
     async def aclose(self) -> None:
         """Close the inner backend."""

@@ -19,7 +19,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import msgspec
 
-from backends.backend import Backend, ChatRequest, Message
+from backends.backend import Backend, ChatRequest, Message, Pausable, pausable
 from backends.errors import BackendError
 from backends.events import Citation, Event, Meta, Status, Token, is_terminal, shifted
 from backends.rag.assemble import CountTokens, assemble, estimate_tokens, plain_messages
@@ -75,6 +75,11 @@ class Rag:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._prepare())
             tasks.create_task(self._warm_inner(request, wanted[1] if wanted else len(request.messages)))
+
+    @property
+    def pausable(self) -> Pausable | None:
+        """See `backend.pausable`: where `inner` is."""
+        return pausable(self._inner)
 
     async def aclose(self) -> None:
         """Close the inner backend, then the retriever; running streams end with an `Error`."""

@@ -16,15 +16,16 @@ async def serve(
     token: str | None = None,
     on_started: Callable[[str], None] | None = None,
     grace: float = 5.0,
+    resume_grace: float = 10.0,
 ) -> None:
     """Answer with `backend` on `host`:`port` (0: any free one), or on the Unix socket `uds`, until SIGINT or SIGTERM.
 
     `on_started` gets the address to connect to: ``http://127.0.0.1:8000`` or ``unix:/path``. Streams that run at the
-    end have `grace` seconds. The caller keeps `backend` and closes it. Raises BackendError when the address is not to
-    be had.
+    end have `grace` seconds. One whose reader lost the connection waits `resume_grace` seconds for him. The caller
+    keeps `backend` and closes it. Raises BackendError when the address is not to be had.
     """
     from backends.serve.app import create_app
     from backends.serve.server import run
 
-    app = create_app(backend, token=token, hosts=frozenset({host}))
+    app = create_app(backend, token=token, hosts=frozenset({host}), resume_grace=resume_grace)
     await run(app, host=host, port=port, uds=uds, on_started=on_started, grace=grace)

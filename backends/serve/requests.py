@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping
 
 import msgspec
-from starlette.types import Receive
+from starlette.datastructures import Headers, QueryParams
+from starlette.types import Receive, Scope
 
 from backends.backend import ChatRequest
 from backends.errors import Code
@@ -49,6 +50,14 @@ async def read_chat(headers: Mapping[str, str], receive: Receive, limit: int = M
     if request.max_tokens is not None and request.max_tokens < 1:
         raise Refusal(400, f"not a chat request: `max_tokens` is {request.max_tokens}, at least 1 is needed")
     return request
+
+
+def last_event_id(scope: Scope) -> int:
+    """The number of the last event that the client has: `Last-Event-ID`, or ``?after=``; 0 without. Raises Refusal."""
+    text = Headers(scope=scope).get("last-event-id") or QueryParams(scope["query_string"]).get("after", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise Refusal(400, "Last-Event-ID (or ?after=) must be the id of an event of this stream")
+    return int(text)
 
 
 async def _read(headers: Mapping[str, str], receive: Receive, limit: int) -> bytes:

@@ -70,20 +70,25 @@ class Client:
     def open(
         self,
         path: str,
-        body: bytes,
+        body: bytes | None,
         *,
         since: float,
         key: str = "",
         resend: bool = False,
         form: Format = "text/event-stream",
+        after: int | None = None,
     ) -> EventStream:
         """POST `body` (JSON) and read the answer as events: ``async with client.open(...) as stream``.
 
-        `since` is `time.perf_counter()` at the call that all times count from. `form` is what the answer must be
-        written in. With `resend`, or an idempotency `key`, a request that met a connection which the server had just
-        closed is sent once more.
+        With None for `body` it is a GET. `since` is `time.perf_counter()` at the call that all times count from. `form`
+        is what the answer must be written in. With `resend`, or an idempotency `key`, a request that met a connection
+        which the server had just closed is sent once more. `after` is sent as the Last-Event-ID.
         """
-        headers = {**self._headers, "Accept": form, "Content-Type": "application/json"}
+        headers = {**self._headers, "Accept": form}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if after is not None:
+            headers["Last-Event-ID"] = str(after)
         if key:
             headers["Idempotency-Key"] = key
         return EventStream(self, self._url(path), headers, body, since, resend=resend or bool(key), form=form)
@@ -149,7 +154,7 @@ class Client:
 
 
 class EventStream:
-    """One POST and the events of its answer: an async context manager. Leaving it closes the response at once.
+    """One request and the events of its answer: an async context manager. Leaving it closes the response at once.
 
     Left after `complete()` it first takes what little may still come, so that the connection can be used again.
     """
@@ -159,7 +164,7 @@ class EventStream:
         client: Client,
         url: str,
         headers: dict[str, str],
-        body: bytes,
+        body: bytes | None,
         since: float,
         *,
         resend: bool,
@@ -284,7 +289,8 @@ class EventStream:
         url, headers, body = self._request
         self.timing = Timing()
         extensions = {"timeout": {"connect": self._client.timeouts.connect}, "trace": self._trace}
-        request = httpx.Request("POST", url, headers=headers, content=body, extensions=extensions)
+        method = "GET" if body is None else "POST"
+        request = httpx.Request(method, url, headers=headers, content=body, extensions=extensions)
         code, deadline = self._deadline()
         try:
             async with asyncio.timeout_at(deadline):

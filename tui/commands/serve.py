@@ -16,7 +16,7 @@ from tui.exit_codes import ExitCode
 from tui.target import Target
 
 
-def run(target: Target, host: str, port: int, uds: Path | None, token_env: str | None) -> ExitCode:
+def run(target: Target, host: str, port: int, uds: Path | None, token_env: str | None, resume_grace: float) -> ExitCode:
     """Serve until Ctrl-C or SIGTERM. Raises BackendError."""
     file = target.load()
     providers.check(file)
@@ -32,7 +32,15 @@ def run(target: Target, host: str, port: int, uds: Path | None, token_env: str |
     async def answer() -> None:
         async with contextlib.aclosing(backend):
             socket = str(uds) if uds else None
-            await serve(backend, host=host, port=port, uds=socket, token=token, on_started=started)
+            await serve(
+                backend,
+                host=host,
+                port=port,
+                uds=socket,
+                token=token,
+                on_started=started,
+                resume_grace=resume_grace,
+            )
 
     asyncio.run(answer())
     return ExitCode.COMPLETE
