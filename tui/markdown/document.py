@@ -10,7 +10,7 @@ from itertools import takewhile
 from tui.markdown.blocks import Block, gap
 from tui.markdown.flow import Line
 from tui.markdown.growing import Growing, growing
-from tui.markdown.highlight import BUDGET, Colouring, colouring
+from tui.markdown.highlight import BUDGET, Colouring, colouring, load_ahead
 from tui.markdown.layout import Layout
 from tui.markdown.palette import Palette
 from tui.markdown.parser import References, labels_of
@@ -228,6 +228,8 @@ class Document:
             block = reader.open
             layout = Layout(block.path, width, palette)
             if self._growing is None:
+                if block.kind == "fence":
+                    load_ahead(block.info)
                 self._growing = growing(block, layout, palette)
             stay, rest, again = self._growing.draw(reader.references, stream.extra, started=stream.started)
             if again:

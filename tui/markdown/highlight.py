@@ -1,8 +1,9 @@
-"""Syntax colours for code, from Pygments, imported when the first finished fence needs it."""
+"""Syntax colours for code, from Pygments, of which a language is loaded when its first fence begins."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from rich.style import Style
@@ -20,6 +21,9 @@ LIMIT = 100_000
 """Longer code (characters) stays plain."""
 BUDGET = 3_000
 """Characters that are coloured in one frame; longer code gets its colours over several."""
+
+_LOADING = Lock()
+"""A lexer's class makes its tables when it is first used, and does not expect that twice at the same time."""
 
 
 class Colouring:
@@ -60,14 +64,27 @@ def colouring(block: Block, layout: Layout, palette: Palette) -> Colouring | Non
 
 
 @lru_cache(maxsize=32)
+def load_ahead(info: str) -> None:
+    """Loads, in a thread, what a fence that has just begun will need at its end: that takes longer than a frame."""
+    if language := fence_language(info):
+        Thread(target=load, args=(language,), name=f"load {language[:20]}").start()
+
+
+def load(language: str) -> None:
+    """Imports Pygments and what it has for `language`, if anything. For any thread."""
+    _lexer(language)
+
+
+@lru_cache(maxsize=32)
 def _lexer(language: str) -> Lexer | None:
     from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
     from pygments.util import ClassNotFound  # type: ignore[import-untyped]
 
-    try:
-        return get_lexer_by_name(language, stripnl=False, ensurenl=False)
-    except ClassNotFound:
-        return None
+    with _LOADING:
+        try:
+            return get_lexer_by_name(language, stripnl=False, ensurenl=False)
+        except ClassNotFound:
+            return None
 
 
 @lru_cache(maxsize=512)

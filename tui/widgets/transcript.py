@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
@@ -14,6 +15,7 @@ from textual.message import Message
 
 from backends.events import Citation
 from tui.markdown.parser import parser
+from tui.markdown.warm_up import warm_up
 from tui.widgets.chat_palette import PALETTE_CSS, ChatPalette, component_class
 from tui.widgets.message_head import Kind, Version
 from tui.widgets.message_stack import Spot
@@ -93,8 +95,13 @@ class Transcript(SearchableLines, can_focus=True):
         self._brought = ""  # the key of the message that was brought somewhere last
 
     def on_mount(self) -> None:
-        """The parser is loaded behind the first picture, so that the first answer does not wait for it."""
-        self.call_after_refresh(parser)
+        """Behind the first picture."""
+        self.call_after_refresh(self.run_worker, self._warm_up, group="warm-up")
+
+    async def _warm_up(self) -> None:
+        """What a first answer needs, loaded while there is none."""
+        await asyncio.to_thread(warm_up)
+        parser()
 
     # Content
 
