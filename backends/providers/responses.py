@@ -92,8 +92,8 @@ class ResponseReader(AnswerReader):
 
     def _complete(self, response: dict[str, Any], reason: FinishReason, now: float) -> list[Event]:
         self._finish(reason)
-        counts = self._counts(response)
-        return [*([msgspec.structs.replace(Meta(latency=now), **counts)] if counts else []), *self.end(now)]
+        meta = Meta(text_of(response.get("model")) or None, now)  # llama-server does not name it before
+        return [msgspec.structs.replace(meta, **self._counts(response)), *self.end(now)]
 
 
 class Responses(ForeignServer):

@@ -1,4 +1,4 @@
-"""The provider `openai` (by way of `auto`) on a real llama.cpp server; skipped where there is none."""
+"""`openai` (by way of `auto`), `anthropic` and `responses` on a real llama.cpp server; skipped where there is none."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from backends import config, providers
 from backends.backend import ChatRequest, Message, Sampling
 from backends.events import Done, Event, Meta, Status, Token
 from backends.providers import Site
@@ -82,6 +83,23 @@ async def test_closing_frees_the_slot(backend: Auto, url: str) -> None:
 
     found = [event async for event in backend.stream(question("And now?", 4))]
     assert isinstance(found[-1], Done), found[-1]
+
+
+@pytest.mark.parametrize("type_name", ["anthropic", "responses"])
+async def test_it_speaks_other_dialects_too(url: str, type_name: str) -> None:
+    file = config.parse(f'[backends.real]\ntype = "{type_name}"\nurl = "{url}"\n')
+    backend = providers.open_backend(file, "real")
+
+    async with asyncio.timeout(PATIENCE):
+        found = [event async for event in backend.stream(question("Can I pause my plan?", 8))]
+        models = await providers.list_models(file, "real")
+    await backend.aclose()
+
+    assert isinstance(found[-1], Done), found[-1]
+    assert sum(isinstance(event, Token) for event in found) > 1
+    assert metas(found, "completion_tokens") == found[-1].total_tokens > 1
+    assert metas(found, "prompt_tokens") > 5
+    assert metas(found, "model") in models
 
 
 def _slots(url: str) -> list[dict[str, Any]]:

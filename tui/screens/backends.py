@@ -31,13 +31,16 @@ class Choice(msgspec.Struct, frozen=True):
     model: str = ""
 
 
+class _Rows(OptionList):
+    """Passes the right arrow on, in its turn among the other keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("right", "screen.models", "Models", show=False)]
+
+
 class BackendsScreen(ModalScreen[Choice | None]):
     """Gives what was chosen, or None. The models of the backend in use are listed at once, others' when asked for."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,f4,ctrl+b", "dismiss(None)", "Close", show=False),
-        Binding("right", "models", "Models", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f4,ctrl+b", "dismiss(None)", "Close", show=False)]
 
     def __init__(
         self, backends: dict[str, dict[str, Any]], current: Choice, list_models: ListModels | None = None
@@ -56,7 +59,7 @@ class BackendsScreen(ModalScreen[Choice | None]):
             sheet.border_title = "Switch the backend"
             models = "→ its models · " if self._list_models else ""
             sheet.border_subtitle = f"Enter uses it · {models}Esc closes"
-            yield OptionList()
+            yield _Rows()
 
     def on_mount(self) -> None:
         """Textual's hook."""
