@@ -43,6 +43,8 @@ class Usage(msgspec.Struct, omit_defaults=True):
     kv_used: int | None = None
     kv_cells: int | None = None
     kv_bytes_per_token: int | None = None
+    cache_write_tokens: int | None = None
+    cost: float | None = None
 
 
 class _Record(msgspec.Struct, omit_defaults=True):
