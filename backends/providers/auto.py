@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from backends import providers
-from backends.backend import Backend, ChatRequest
+from backends.backend import Backend, ChatRequest, Pausable, pausable
 from backends.errors import BackendError, Code
 from backends.events import Event, Status, shifted
 from backends.foreign.dialect import Dialect, by_url
@@ -74,6 +74,11 @@ class Auto:
         """The names of the models that the server lists; none where it lists none. Raises BackendError."""
         backend = await self._known()
         return await backend.models() if isinstance(backend, Catalogue) else ()
+
+    @property
+    def pausable(self) -> Pausable | None:
+        """What the backend is besides, once it is known."""
+        return None if self._backend is None else pausable(self._backend)
 
     async def aclose(self) -> None:
         """See `Backend.aclose`."""

@@ -170,5 +170,13 @@ def test_statistics() -> None:
     ]
 
 
+def test_the_cost_is_told_where_the_server_tells_it() -> None:
+    assert (
+        statistics(played([Meta(cost=0.0004), Token("a")], "complete"))
+        .splitlines()[0]
+        .endswith("cost $0.00040 · complete")
+    )
+
+
 def test_statistics_of_nothing() -> None:
     assert statistics(played([], "cancelled")) == "no token · total 0 ms · 0 tokens · cancelled"
