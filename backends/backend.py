@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from backends.events import Citation, Event
+from backends.events import Citation, Error, Event, Status
 
 Role = Literal["system", "user", "assistant"]
 Feature = Literal["chat", "completion", "summarize", "batch"]
@@ -99,8 +99,12 @@ class Backend(Protocol):
         """
         ...
 
-    async def warm(self, request: ChatRequest) -> None:
-        """A hint: this prefix is coming. Never fails; may do nothing."""
+    async def warm(self, request: ChatRequest) -> Status | Error | None:
+        """A hint: this prefix is coming. Never fails; may do nothing.
+
+        Returns what a request would meet now: the `Error` it would end with, or the `Status` it would wait in (loading
+        a model, with its progress). None: nothing stands in its way, as far as is known.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from backends.backend import Backend, ChatRequest, Pausable, Sampling, pausable
-from backends.events import Event
+from backends.events import Error, Event, Status
 
 
 def completed(sampling: Sampling, defaults: Sampling) -> Sampling:
@@ -33,9 +33,9 @@ class WithSampling:
         """See `Backend.stream`."""
         return self._inner.stream(self._completed(request))
 
-    async def warm(self, request: ChatRequest) -> None:
+    async def warm(self, request: ChatRequest) -> Status | Error | None:
         """See `Backend.warm`."""
-        await self._inner.warm(self._completed(request))
+        return await self._inner.warm(self._completed(request))
 
     @property
     def pausable(self) -> Pausable | None:

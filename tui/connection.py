@@ -8,12 +8,19 @@ from collections.abc import Callable
 from typing import Literal
 
 from backends.backend import Backend, ChatRequest
-from backends.errors import BackendError
+from backends.errors import BackendError, Code
+from backends.events import Error, Status
+from backends.telemetry.timeline import Timeline
 from tui import log_file
 
 log = logging.getLogger(__name__)
 
-State = Literal["opening", "warming", "ready", "failed"]
+State = Literal["opening", "warming", "loading", "ready", "unreachable", "failed"]
+
+LOOK_AGAIN = 0.3
+"""Seconds between two looks at a model that loads."""
+
+_UNREACHED = (Code.CONNECT, Code.TIMEOUT_CONNECT, Code.TLS)
 
 CLOSE_WITHIN = 3.0
 """Seconds that a backend is given to close when it is exchanged or when the app ends."""
@@ -36,7 +43,9 @@ class Connection:
         """What the server turned out to be, where that had to be found out."""
         self.state: State = "opening"
         self.problem = ""
-        """Why the backend cannot be had, where `state` is "failed"."""
+        """Why the backend cannot be had, where `state` is "failed", or be reached, where it is "unreachable"."""
+        self.loading: Status | None = None
+        """How far the model is, where `state` is "loading"."""
 
     async def backend(self) -> Backend:
         """The backend, once it is there. Raises what opening it raised (BackendError); the next call tries again."""
@@ -48,15 +57,24 @@ class Connection:
             self.state = "failed"
             self.problem = error.message if isinstance(error, BackendError) else _defect()
             raise
-        self.problem = ""
+        if self.state == "failed":
+            self.state, self.problem = "ready", ""
         return backend
 
-    async def prepare(self, request: ChatRequest) -> None:
-        """Open the backend and let it load what `request` needs. Never fails: the first question will tell."""
+    async def prepare(self, request: ChatRequest, changed: Callable[[], None] = lambda: None) -> None:
+        """Open the backend and let it load what `request` needs, to the end. Never fails: the first question will tell.
+
+        `changed` is called whenever `state` or `loading` is news.
+        """
         try:
             backend = await self.backend()
             self.state = "warming"
-            await backend.warm(request)
+            changed()
+            while isinstance(met := await backend.warm(request), Status):
+                self.state, self.loading = "loading", met
+                changed()
+                await asyncio.sleep(LOOK_AGAIN)
+            self.met(met)
 
             from backends.providers.auto import Auto  # not needed for the first frame
 
@@ -66,17 +84,34 @@ class Connection:
             log.warning("backend %s: %s", self.name, error)
         except Exception:  # a hint must not end the app; a question meets the same defect and shows it
             log.exception("while preparing backend %s", self.name)
-        if self.state == "warming":
+        if self.state in ("warming", "loading"):
             self.state = "ready"
 
     async def warm(self, request: ChatRequest) -> None:
-        """Tell an open backend that this prefix is coming; nothing before it is ready. Never fails."""
-        if self.state != "ready":
+        """Tell an open backend that this prefix is coming; nothing before it was prepared. Never fails."""
+        if self.state not in ("ready", "unreachable"):
             return
         try:
-            await (await self.backend()).warm(request)
+            met = await (await self.backend()).warm(request)
         except Exception:  # as in prepare
             log.exception("while warming backend %s", self.name)
+        else:
+            self.met(met)
+
+    def met(self, met: Status | Error | None) -> None:
+        """What a request or a hint came to; None: the backend works, as far as it is known."""
+        if isinstance(met, Error) and met.code == Code.SHUTDOWN:
+            return
+        if isinstance(met, Error):
+            self.state, self.problem = "unreachable", met.message
+        else:
+            self.state, self.problem = "ready", ""
+
+    def answered(self, timeline: Timeline) -> None:
+        """An answer has ended: whoever sent a word of it was reached."""
+        error = timeline.error
+        if timeline.first_token_ms is not None or (error is not None and error.code in _UNREACHED):
+            self.met(None if timeline.first_token_ms is not None else error)
 
     async def switch(self, name: str, model: str = "") -> None:
         """Exchange the backend for `name` and close the old one. Raises BackendError and keeps the old one.

@@ -18,7 +18,7 @@ from backends.engine.prompt import Prepared, certain_prompt, is_quick, prepare
 from backends.engine.scheduler import answer_limit
 from backends.engine.sequence import Mailbox, Sequence
 from backends.errors import BackendError, Code
-from backends.events import Event, Status, is_terminal
+from backends.events import Error, Event, Status, is_terminal
 
 if TYPE_CHECKING:
     from backends.engine.load import ModelInfo
@@ -93,14 +93,14 @@ class Engine:
         """See `Backend.stream`."""
         return self._stream(request, time.perf_counter())
 
-    async def warm(self, request: ChatRequest) -> None:
+    async def warm(self, request: ChatRequest) -> Status | Error | None:
         """See `Backend.warm`: loads the model; once it is there, computes what the coming prompt begins with.
 
         Returns at once. Nobody waits for this work, and the next request or hint ends it; what it has done is kept.
         """
         await self.start()
-        if self.state != "ready":
-            return
+        if self.state == "loading":
+            return Status("loading", done=self._permille, total=1000)
         self._hints += 1
         number = self._hints
         try:
@@ -108,9 +108,10 @@ class Engine:
             tokens = await asyncio.to_thread(certain_prompt, runner, template, request)
         except BackendError as error:  # the stream that follows will say it
             log.info("no hint of %d messages: %s", len(request.messages), error)
-            return
+            return None if self.state == "ready" else error.event()
         if number == self._hints and 0 < len(tokens) <= runner.info.n_ctx:
             steps.warm(Sequence(tokens, 0, Draw(temperature=0), Detokenizer(), time.perf_counter()))
+        return None
 
     # ---- Pausable
 

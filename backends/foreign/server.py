@@ -12,7 +12,7 @@ import msgspec
 
 from backends.backend import ChatRequest
 from backends.errors import BackendError, Code
-from backends.events import Event, Reasoning, Status, Token, is_terminal
+from backends.events import Error, Event, Reasoning, Status, Token, is_terminal
 from backends.foreign.reader import AnswerReader
 from backends.sse.lines import Format
 from backends.sse.remote import Remote
@@ -88,14 +88,15 @@ class ForeignServer(ABC):
         client = await self._remote.prepared_client()
         return tuple(model.id for model in await self._list(client, again=True))
 
-    async def warm(self, request: ChatRequest) -> None:
+    async def warm(self, request: ChatRequest) -> Error | None:
         """Open a connection by listing the models; unsent text goes nowhere."""
         try:
             client = await self._remote.prepared_client()
             if not client.connected:
                 await self._list(client, again=True)
-        except BackendError:
-            return  # a hint; the stream will say what is wrong
+        except BackendError as error:
+            return error.event()
+        return None
 
     async def aclose(self) -> None:
         """Close all connections; running streams end with SHUTDOWN."""

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from backends import providers
 from backends.backend import Backend, ChatRequest, Pausable, pausable
 from backends.errors import BackendError, Code
-from backends.events import Event, Status, shifted
+from backends.events import Error, Event, Status, shifted
 from backends.foreign.dialect import Dialect, by_url
 from backends.foreign.server import Catalogue
 from backends.providers import ServerOptions, Site
@@ -62,13 +62,13 @@ class Auto:
             async for event in events:
                 yield shifted(event, waited) if new else event
 
-    async def warm(self, request: ChatRequest) -> None:
+    async def warm(self, request: ChatRequest) -> Status | Error | None:
         """See `Backend.warm`; finds out what the server is."""
         try:
             backend = await self._known()
-        except BackendError:
-            return  # a hint; the stream will say what is wrong
-        await backend.warm(request)
+        except BackendError as error:
+            return error.event()
+        return await backend.warm(request)
 
     async def models(self) -> tuple[str, ...]:
         """The names of the models that the server lists; none where it lists none. Raises BackendError."""

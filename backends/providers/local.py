@@ -108,14 +108,14 @@ class Local:
         """See `Backend.stream`. A start of the engine is reported, and counts as `model_load`."""
         return self._stream(request, time.perf_counter())
 
-    async def warm(self, request: ChatRequest) -> None:
+    async def warm(self, request: ChatRequest) -> Status | Error | None:
         """See `Backend.warm`: starts the engine, which loads its model, and passes the hint on."""
         try:
             link = await self._linked()
-        except BackendError as error:  # the stream that follows will say it
+        except BackendError as error:
             log.info("the engine is not warm: %s", error)
-            return
-        await link.native.warm(request)
+            return error.event()
+        return await link.native.warm(request)
 
     async def aclose(self) -> None:
         """Give up the lease: the engine ends by itself unless others use it. Running streams end with SHUTDOWN."""

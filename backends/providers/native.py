@@ -153,16 +153,17 @@ class Native:
         if key in self._answers:
             self._answers[key].pause(False)
 
-    async def warm(self, request: ChatRequest) -> None:
+    async def warm(self, request: ChatRequest) -> Status | Error | None:
         """Open a connection; tell the prefix to a local server only: unsent text goes nowhere else."""
         try:
             client = await self._remote.prepared_client()
             if self._local:
-                await client.request("POST", "/v1/warm", self._body(request))
-            elif not client.connected:
+                return _met(await client.request("POST", "/v1/warm", self._body(request)), self._remote.address.shown)
+            if not client.connected:
                 await client.request("GET", "/healthz")
-        except BackendError:
-            return  # a hint; the stream will say what is wrong
+        except BackendError as error:
+            return error.event()
+        return None
 
     async def aclose(self) -> None:
         """Close all connections; running streams end with SHUTDOWN."""
@@ -176,6 +177,25 @@ class Native:
 
 class _Paused(Exception):
     """This answer is paused here, so its connection is closed."""
+
+
+class _Met(msgspec.Struct):
+    """What a hint is answered with."""
+
+    event: str
+    data: msgspec.Raw
+
+
+def _met(body: bytes, where: str) -> Status | Error | None:
+    """What a request would meet, as the server says. Raises BackendError (BAD_RESPONSE)."""
+    try:
+        met = msgspec.json.decode(body, type=_Met) if body else None
+        event = None if met is None else events.decode(met.event, bytes(met.data))
+    except msgspec.DecodeError as error:
+        raise BackendError(
+            Code.BAD_RESPONSE, f"{where}: the answer to a hint is not as it should be: {error}"
+        ) from None
+    return event if isinstance(event, Status | Error) else None
 
 
 class _Answer:

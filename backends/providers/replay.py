@@ -25,7 +25,7 @@ import msgspec
 from backends import events
 from backends.backend import Backend, ChatRequest, Pausable, pausable
 from backends.errors import BackendError, Code
-from backends.events import Event, is_terminal
+from backends.events import Error, Event, Status, is_terminal
 from backends.providers import ProviderOptions, Site
 
 T = TypeVar("T")
@@ -154,9 +154,9 @@ class Recorder:
                     tape.write((time.perf_counter() - since) * 1000, event)
                     yield event
 
-    async def warm(self, request: ChatRequest) -> None:
+    async def warm(self, request: ChatRequest) -> Status | Error | None:
         """Passed on."""
-        await self._inner.warm(request)
+        return await self._inner.warm(request)
 
     @property
     def pausable(self) -> Pausable | None:

@@ -21,7 +21,7 @@ import msgspec
 
 from backends.backend import Backend, ChatRequest, Message, Pausable, pausable
 from backends.errors import BackendError
-from backends.events import Citation, Event, Meta, Status, Token, is_terminal, shifted
+from backends.events import Citation, Error, Event, Meta, Status, Token, is_terminal, shifted
 from backends.rag.assemble import CountTokens, assemble, estimate_tokens, plain_messages
 from backends.rag.cite import Scanner
 from backends.rag.query import build_query
@@ -69,12 +69,13 @@ class Rag:
         """Answer `request` from the documents. A failed retrieval is an `Error`: no answer without its sources."""
         return self._stream(request, time.perf_counter())
 
-    async def warm(self, request: ChatRequest) -> None:
+    async def warm(self, request: ChatRequest) -> Status | Error | None:
         """Bring the index up to date, and warm `inner` with what is certain already: all before the newest question."""
         wanted = self._wanted(request)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._prepare())
-            tasks.create_task(self._warm_inner(request, wanted[1] if wanted else len(request.messages)))
+            inner = tasks.create_task(self._warm_inner(request, wanted[1] if wanted else len(request.messages)))
+        return inner.result()
 
     @property
     def pausable(self) -> Pausable | None:
@@ -131,9 +132,9 @@ class Rag:
             Span("context_assembly", reranked, assembled - reranked),
         )
 
-    async def _warm_inner(self, request: ChatRequest, certain: int) -> None:
+    async def _warm_inner(self, request: ChatRequest, certain: int) -> Status | Error | None:
         """Let `inner` prefill the first `certain` messages: those that no source is put into any more."""
-        await self._inner.warm(self._inner_request(request, request.messages[:certain]))
+        return await self._inner.warm(self._inner_request(request, request.messages[:certain]))
 
     async def _prepare(self) -> None:
         if self._retriever is not None:
@@ -215,7 +216,7 @@ class _Relay:
 
 
 @asynccontextmanager
-async def _beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+async def _beside(work: Coroutine[object, object, object]) -> AsyncIterator[None]:
     """Run `work`, whose result nobody needs, beside the body and no longer than it."""
     task = asyncio.create_task(work)
     try:

@@ -7,7 +7,8 @@
                                  204 when nothing is left of it, 404 when it is not there (any more), or somebody
                                  else's, 410 when what was missed is too long ago. Whoever read it before is ended
     DELETE /v1/chat/{id}         cancels: the stream ends with Done, finishReason "cancelled"
-    POST   /v1/warm              a ChatRequest as JSON: this prefix is coming
+    POST   /v1/warm              a ChatRequest as JSON: this prefix is coming -> 204, or the event that a request would
+                                 meet: {"event": "status", "data": {...}}
     GET    /healthz              200 while the process answers; needs no token
     GET    /readyz               200 when the backend can answer, else 503
 
@@ -30,6 +31,7 @@ from starlette.types import Receive, Scope, Send
 
 from backends.backend import Backend
 from backends.errors import Code
+from backends.events import name
 from backends.serve.guard import Guard
 from backends.serve.replay import Gone
 from backends.serve.replies import refuse, reply
@@ -155,8 +157,11 @@ class _Service:
         return stream
 
     async def warm(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._backend.warm(await read_chat(Headers(scope=scope), receive, self._max_body))
-        await reply(send, 204, None)
+        met = await self._backend.warm(await read_chat(Headers(scope=scope), receive, self._max_body))
+        if met is None:
+            await reply(send, 204, None)
+        else:
+            await reply(send, 200, {"event": name(met), "data": met})
 
     async def health(self, scope: Scope, receive: Receive, send: Send) -> None:
         await reply(send, 200, {"status": "ok"})

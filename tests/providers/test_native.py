@@ -136,6 +136,30 @@ class TestAgainstServe:
                 assert len(backend.warmed) == is_local
                 await native.aclose()
 
+    async def test_a_hint_tells_what_a_request_would_meet(self) -> None:
+        class Loading(Scripted):
+            met: Status | Error | None = Status("loading", done=420, total=1000)
+
+            async def warm(self, request: ChatRequest) -> Status | Error | None:  # type: ignore[override]
+                return self.met
+
+        backend = Loading()
+        async with listening(create_app(backend)) as url:
+            native = Native(url, local=True)
+            assert await native.warm(REQUEST) == Status("loading", done=420, total=1000)
+            backend.met = Error(Code.MODEL_LOAD, "no such file")
+            assert await native.warm(REQUEST) == backend.met
+            backend.met = None
+            assert await native.warm(REQUEST) is None
+            await native.aclose()
+        for is_local in (False, True):
+            native = Native(url, local=is_local)
+            met = await native.warm(REQUEST)
+            assert isinstance(met, Error)
+            assert met.code == Code.CONNECT
+            assert "cannot reach" in met.message
+            await native.aclose()
+
     async def test_an_idempotency_key_goes_with_every_request(self) -> None:
         async with http_server(lambda _: event_stream(DONE)) as server:
             native = Native(server.url)

@@ -355,10 +355,15 @@ class TestConversations:
     async def test_warming_opens_the_connection_and_sends_no_text(self) -> None:
         async with openai_server("llamacpp") as server:
             backend = OpenAI(Options(url=server.url, model="m"))
-            await backend.warm(REQUEST)
+            assert await backend.warm(REQUEST) is None
             found = await ask(backend)
             await backend.aclose()
+        gone = OpenAI(Options(url=server.url, model="m"))
+        met = await gone.warm(REQUEST)
+        await gone.aclose()
 
+        assert isinstance(met, Error)
+        assert met.message.startswith("cannot reach")
         assert Status("connecting") not in found
         assert server.requests[0].body == b""
         assert json.loads(server.requests[1].body)["return_progress"] is True

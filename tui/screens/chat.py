@@ -96,9 +96,9 @@ class ChatScreen(BranchingScreen):
             with Vertical(id="main"):
                 yield Welcome(name, self._table(), self._config_path, id="welcome")
                 yield self._transcript
-                yield _shaped(LatencyPanel(self._budget, id="strip"), layout)
+                yield LatencyPanel(self._budget, id="strip").take(layout.strip)
                 yield Composer(id="composer")
-            yield _shaped(LatencyPanel(self._budget, id="panel"), layout)
+            yield LatencyPanel(self._budget, id="panel").take(layout.side, layout.side_width)
         yield StatusLine(StatusInfo(name, state="opening", tone="busy"), id="status")
         yield Static(f"llmchat needs a larger window:\nat least {MINIMUM[0]} x {MINIMUM[1]}", id="too-small")
 
@@ -150,8 +150,8 @@ class ChatScreen(BranchingScreen):
         if layout == self._layout:  # setting a class costs a restyling of everything
             return
         self._layout = layout
-        for panel in self.query(LatencyPanel):
-            _shaped(panel, layout)
+        self.query_one("#strip", LatencyPanel).take(layout.strip)
+        self.query_one("#panel", LatencyPanel).take(layout.side, layout.side_width)
         for size_class in get_args(SizeClass):
             self.set_class(size_class == layout.size_class, size_class)
         self._update()
@@ -184,6 +184,8 @@ class ChatScreen(BranchingScreen):
             running=running,
             status=self._view.status,
             elapsed_ms=self.worker.elapsed_ms,
+            problem=connection.problem,
+            loading=connection.loading,
             remark=self._remark,
             reading=self._transcript.has_focus,
             model=connection.model,
@@ -215,13 +217,14 @@ class ChatScreen(BranchingScreen):
     @work(group="prepare", exclusive=True)
     async def _prepare(self) -> None:
         """Open and warm the backend, after the first frame."""
-        await self._connection.prepare(self._request(self._conversation.messages_with_draft("")))
-        if server := self._connection.server:
-            self.query_one(Welcome).show_backend(self._connection.name, self._table() | {"type": server})
+        connection = self._connection
+        await connection.prepare(self._request(self._conversation.messages_with_draft("")), self._update)
+        if server := connection.server:
+            self.query_one(Welcome).show_backend(connection.name, self._table() | {"type": server})
             self._say(f"found by asking: {server}")
-        if self._connection.problem and self.worker.turn is None:
+        if connection.state == "failed" and self.worker.turn is None:
             self._show_welcome(False)
-            self._transcript.add("error", f"{plain(self._connection.problem)}\nF4 switches to another backend")
+            self._transcript.add("error", f"{plain(connection.problem)}\nF4 switches to another backend")
         self._update()
 
     def _request(self, messages: tuple[Message, ...], **more: Any) -> ChatRequest:
@@ -261,6 +264,7 @@ class ChatScreen(BranchingScreen):
         draft = self.query_one(Composer).text.strip()
         if draft and self.worker.turn is None:
             await self._connection.warm(self._request(self._conversation.messages_with_draft(draft)))
+            self._update()
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
@@ -314,6 +318,8 @@ class ChatScreen(BranchingScreen):
         """An answer has ended, in whichever way."""
         self._insisted = False
         self._ticker.pause()
+        if turn.timeline is not None:
+            self._connection.answered(turn.timeline)
         if self._open:
             self._report_history()
             self._update()
@@ -406,13 +412,3 @@ class ChatScreen(BranchingScreen):
         self._conversation = Conversation(self._history)
         self._show_conversation()
         self.query_one(Composer).focus()
-
-
-def _shaped(panel: LatencyPanel, layout: Layout) -> LatencyPanel:
-    """`panel`, as `layout` wants it."""
-    beside = panel.id == "panel"
-    panel.shape = layout.side if beside else layout.strip
-    panel.display = panel.shape != "off"
-    if beside:
-        panel.styles.width = layout.side_width
-    return panel

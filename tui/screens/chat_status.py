@@ -13,12 +13,14 @@ from tui.widgets.wording import Tone, describe
 Hints = tuple[tuple[str, str], ...]
 
 _ALWAYS: Hints = (("F1", "help"), ("Ctrl+P", "commands"), ("F2", "panel"), ("F4", "backend"), ("Ctrl+Q", "quit"))
-_READING: Hints = (("Tab", "back to the prompt"), ("/", "search"), ("[ ]", "message"), ("{ }", "code"), ("y", "copy"))
+_READING: Hints = (("Tab", "prompt"), ("/", "search"), ("[ ]", "message"), ("{ }", "code"), ("y", "copy"))
 """What the letters do while the transcript has the focus."""
 _CONNECTION: dict[State, tuple[str, Tone]] = {
     "opening": ("opening", "busy"),
-    "warming": ("warming up", "busy"),
+    "warming": ("connecting", "busy"),
+    "loading": ("loading the model", "busy"),
     "ready": ("ready", "good"),
+    "unreachable": ("not reached", "bad"),
     "failed": ("not available", "bad"),
 }
 
@@ -31,15 +33,19 @@ def status_info(
     running: bool,
     status: Status | None,
     elapsed_ms: float,
+    problem: str = "",
+    loading: Status | None = None,
     remark: str = "",
     reading: bool = False,
     model: str = "",
 ) -> StatusInfo:
     """The line for a screen whose newest answer is `answer`; `status` is what it waits for while it runs.
 
-    `reading`: the transcript has the focus. `model`: the one that was chosen for this session.
+    `problem`: why the backend is "unreachable"; `loading`: how far a model that loads is. `reading`: the transcript has
+    the focus. `model`: the one that was chosen for this session.
     """
     model = model or (answer.model if answer is not None else "")
+    letters = _letters(answer)
     if running and answer is not None:
         words = remark or _progress(answer, status, elapsed_ms)
         return StatusInfo(
@@ -47,12 +53,25 @@ def status_info(
             model,
             words,
             "warn" if remark else "busy",
-            (("Esc", "cancel"), *(_READING if reading else _ALWAYS[:2])),
+            (("Esc", "cancel"), *(letters if reading else _ALWAYS[:2])),
         )
     words, tone = _CONNECTION[state]
+    if state == "loading" and loading is not None:
+        words = describe(loading)
+    elif state == "unreachable" and problem:
+        words = problem
     if remark:
         words, tone = remark, "warn"
-    return StatusInfo(backend, model, words, tone, _READING if reading else (*_offers(answer), *_ALWAYS))
+    if reading:
+        return StatusInfo(backend, state=words, tone=tone, hints=letters)
+    return StatusInfo(backend, model, words, tone, (*_offers(answer), *_ALWAYS))
+
+
+def _letters(answer: Turn | None) -> Hints:
+    """What the letters do now: with the backend's name and state they fit into 80 columns."""
+    if answer is None or len(answer.siblings) < 2:
+        return _READING
+    return (*_READING[:3], ("< >", "version"), *_READING[4:])
 
 
 def _progress(answer: Turn, status: Status | None, elapsed_ms: float) -> str:
@@ -72,4 +91,5 @@ def _offers(answer: Turn | None) -> Hints:
         return (("Ctrl+G", "continue"), ("Ctrl+R", "retry"))
     if answer.outcome != "complete":
         return (("Ctrl+R", "retry"),)
-    return (("F3", "sources"),) if answer.citations else ()
+    offers: Hints = (("F3", "sources"),) if answer.citations else ()
+    return (*offers, ("Alt+← →", "versions")) if len(answer.siblings) > 1 else offers

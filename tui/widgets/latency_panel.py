@@ -6,7 +6,7 @@ screen, at most a few times a second while an answer runs and not at all otherwi
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from rich.text import Text
 from textual.reactive import reactive
@@ -212,6 +212,13 @@ class LatencyPanel(TextLines):
         self._budget = budget
         self._timeline: Timeline | None = None
         self._now = 0.0
+
+    def take(self, shape: Shape, width: int | None = None) -> Self:
+        """Take the room that the layout has for it; `width` in columns, None: as wide as what is around it."""
+        self.shape, self.display = shape, shape != "off"
+        if width is not None:
+            self.styles.width = width
+        return self
 
     def watch_shape(self, shape: Shape) -> None:
         """Textual's hook. The height is fixed by the shape, so that news never cost a layout."""

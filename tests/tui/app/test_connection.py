@@ -6,8 +6,11 @@ import asyncio
 
 import pytest
 
+import tui.connection
 from backends.backend import Backend, ChatRequest
 from backends.errors import BackendError, Code
+from backends.events import Error, Status, Token
+from backends.telemetry.timeline import Timeline
 from tests.fakes.scripted import Scripted
 from tui.connection import Connection
 
@@ -123,3 +126,56 @@ async def test_a_backend_that_does_not_close_is_left(monkeypatch: pytest.MonkeyP
     await connection.backend()
     async with asyncio.timeout(10):
         await connection.aclose()
+
+
+class Met(Scripted):
+    """Answers hints with what it is given, one after another, then with None."""
+
+    def __init__(self, *met: Status | Error | None) -> None:
+        super().__init__()
+        self.to_meet = list(met)
+
+    async def warm(self, request: ChatRequest) -> Status | Error | None:  # type: ignore[override]
+        await super().warm(request)
+        return self.to_meet.pop(0) if self.to_meet else None
+
+
+async def test_a_server_that_cannot_be_reached_is_told_until_it_can() -> None:
+    gone = Error(Code.CONNECT, "cannot reach http://box:1: nobody listens there")
+    connection = Connection(lambda name: Met(gone, gone), "box")
+    await connection.prepare(REQUEST)
+    assert (connection.state, connection.problem) == ("unreachable", gone.message)
+    await connection.warm(REQUEST)
+    assert connection.state == "unreachable"
+    await connection.warm(REQUEST)
+    assert (connection.state, connection.problem) == ("ready", "")
+
+
+async def test_an_answer_tells_whether_its_server_was_reached() -> None:
+    connection = Connection(lambda name: Met(), "box")
+    await connection.prepare(REQUEST)
+    timeline = Timeline()
+    timeline.add(Error(Code.CONNECT, "cannot reach it"), 1.0)
+    connection.answered(timeline)
+    assert (connection.state, connection.problem) == ("unreachable", "cannot reach it")
+    timeline = Timeline()
+    timeline.add(Error(Code.BAD_REQUEST, "no such model"), 1.0)
+    connection.answered(timeline)
+    assert connection.state == "unreachable"
+    timeline = Timeline()
+    timeline.add(Token("a"), 1.0)
+    connection.answered(timeline)
+    assert connection.state == "ready"
+
+
+async def test_a_model_that_loads_is_watched_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tui.connection, "LOOK_AGAIN", 0.0)
+    backend = Met(Status("loading", done=100, total=1000), Status("loading", done=700, total=1000))
+    connection = Connection(lambda name: backend, "demo")
+    seen: list[tuple[str, int]] = []
+    await connection.prepare(
+        REQUEST, lambda: seen.append((connection.state, connection.loading.done if connection.loading else 0))
+    )
+    assert seen == [("warming", 0), ("loading", 100), ("loading", 700)]
+    assert connection.state == "ready"
+    assert len(backend.warmed) == 3

@@ -77,6 +77,25 @@ def test_the_first_hint_is_what_the_last_answer_makes_useful(outcome: str, conte
     assert info.hints[0] == hint
 
 
+def test_the_line_says_what_is_known_of_the_backend() -> None:
+    about = {"running": False, "status": None, "elapsed_ms": 0.0}
+    said = status_info("box", "unreachable", None, problem="cannot reach http://box:1: nobody listens", **about)  # type: ignore[arg-type]
+    assert (said.state, said.tone) == ("cannot reach http://box:1: nobody listens", "bad")
+    said = status_info("demo", "loading", None, loading=Status("loading", done=420, total=1000), **about)  # type: ignore[arg-type]
+    assert said.state == "loading the model 42 %"
+    assert status_info("box", "warming", None, **about).state == "connecting"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("siblings", [("1",), ("1", "2")])
+def test_all_that_letters_do_is_told_in_80_columns(siblings: tuple[str, ...]) -> None:
+    turn = answer("complete", "text")
+    turn.siblings = siblings
+    info = status_info("demo", "ready", turn, running=False, status=None, elapsed_ms=0, reading=True)
+    line = status_text(info, 78).plain
+    assert line.rstrip().endswith("y copy")
+    assert ("< > version" in line) is (len(siblings) > 1)
+
+
 @pytest.mark.parametrize(
     ("width", "height", "mode", "side", "strip"),
     [
