@@ -263,7 +263,7 @@ class MessageLines(ScrollView):
     def _marker_line(self, width: int) -> Strip:
         seen = None if self._seen is None else self._messages.line_of(self._seen)
         new = 0 if seen is None else max(0, self._messages.height - 1 - seen)
-        label = f" ↓ {new} new {'line' if new == 1 else 'lines'} · End " if new else " ↓ End "
+        label = f" ↓ {new} new {'line' if new == 1 else 'lines'} · Ctrl+End " if new else " ↓ Ctrl+End "
         left = max(0, (width - len(label)) // 2)
         segments = [Segment("─" * left, self._theme.rule), Segment(label, self._theme.marker)]
         right = width - left - len(label)

@@ -220,7 +220,7 @@ class LivePart(Part):
     def lay(self, look: Look) -> None:
         """In another look the height is an estimate until the next `update`."""
         if look != self._look:
-            self.exact = False
+            self._look, self.exact = look, False
             self.height = self._estimate(look.column)
 
     def _draw(self, look: Look) -> int:

@@ -128,6 +128,8 @@ class MessageStack:
             first_line = 0
             for view in self._views:
                 view.lay(look)
+                if view.streaming:  # drawn as a whole, whether it is looked at or not
+                    self._changed.add(view.key)
             self._measure(0)
         first_line = min(first_line, self._draw_changed(look))
         while not enough() and (found := self._undrawn(rows, spot)) is not None:

@@ -191,7 +191,7 @@ class MessageView:
     def lay(self, look: Look) -> None:
         """Estimates, for `look`, the heights of all that was not drawn in it."""
         if self._next_body is None and self._live is None and look != self._look and _was_live(self._body):
-            self._body = stored_parts(self.source)
+            self._next_body = stored_parts(self.source)
         self._look = look
         self._take_next_body()
         for part in self._body:

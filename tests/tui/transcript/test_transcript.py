@@ -213,7 +213,7 @@ async def test_it_follows_the_end_until_the_reader_scrolls_up_then_stays_put() -
         for number in range(30):
             transcript.append(key, f"\n\nmore {number}")
             await asyncio.sleep(0.002)
-        await until(lambda: "more" in transcript.text(key) and shows(transcript, "new lines · End")())
+        await until(lambda: "more" in transcript.text(key) and shows(transcript, "new lines · Ctrl+End")())
         await until(lambda: "60 new lines" in screen(transcript)[-1])
         assert screen(transcript)[:-1] == view
         await pilot.press("end")
@@ -286,6 +286,26 @@ async def test_resizing_wraps_again_and_keeps_the_place() -> None:
         await until(lambda: transcript.virtual_size.width < 45)
         assert all(len(line) <= 40 for line in screen(transcript))
         assert shows(transcript, top)()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+async def test_resizing_keeps_the_place_in_a_long_answer_that_was_streamed(finished: bool) -> None:
+    async with staged((60, 20)) as (_, transcript, pilot):
+        key = transcript.add("assistant")
+        for number in range(150):
+            transcript.append(key, f"\n\nmarker{number} {'word ' * 20}")
+        await until(shows(transcript, "marker149"))
+        transcript.scroll_to(y=121, animate=False)
+        await pilot.pause()
+        if finished:
+            transcript.finish(key, "complete")
+        top = next(line.split()[0] for line in screen(transcript) if "marker" in line)
+        for width in (100, 40):
+            await pilot.resize_terminal(width, 20)
+            await until(lambda width=width: abs(transcript.virtual_size.width - width) < 5)  # type: ignore[misc]
+            await until(shows(transcript, top))
+            lines = [len(line) for line in screen(transcript) if "word" in line]
+            assert width - 9 < max(lines) <= width
 
 
 async def test_following_goes_on_through_a_resize() -> None:
