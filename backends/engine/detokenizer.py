@@ -81,7 +81,8 @@ class Detokenizer:
         """Take in the bytes of a token, marks spelled unless `is_answering`; return what may be shown now."""
         text = self._decode(piece)
         if self._marks.state == "answering":
-            return self._scanned([Said(text, False)])
+            shown = self._answer.push(text)
+            return [Said(shown, False)] if shown else []
         self._pushed += 1
         before = self._marks.state, self._marks.blocks
         said = self._marks.push(text)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Literal
 
 from backends.backend import ChatRequest, Pausable
+from backends.engine.bell import Bell
 from backends.engine.detokenizer import Detokenizer
 from backends.engine.draw import Draw
 from backends.engine.options import EngineOptions
@@ -50,7 +51,7 @@ class Engine:
         self._changed = asyncio.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._aio: asyncio.AbstractEventLoop | None = None
+        self._bell: Bell | None = None
         self._runner: Runner | None = None
         self._template: ChatTemplate | None = None
         self._steps: StepLoop | None = None
@@ -70,7 +71,7 @@ class Engine:
         """Begin to load, if that has not begun; returns at once."""
         if self.state == "idle":
             self.state = "loading"
-            self._aio = asyncio.get_running_loop()
+            self._bell = Bell(asyncio.get_running_loop())
             self._thread = threading.Thread(target=self._main, name="llmchat-engine", daemon=True)
             self._thread.start()
 
@@ -142,6 +143,9 @@ class Engine:
         self._set_state("closed")
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
+            if self._bell is not None:
+                self._bell.close()
+                self._bell = None
 
     # ---- a request
 
@@ -260,9 +264,9 @@ class Engine:
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         """Call `function` on the asyncio loop; with that gone nobody listens, and the thread ends."""
-        assert self._aio is not None
+        assert self._bell is not None
         try:
-            self._aio.call_soon_threadsafe(function, *arguments)
+            self._bell.call(function, *arguments)
         except RuntimeError:
             self._closing.set()
             if self._steps is not None:

@@ -149,7 +149,8 @@ class StepLoop:
 
     def _step(self) -> None:
         active = self._running.active()
-        plan = plan_step(active, self._prefill_budget(active), self._options.n_batch)
+        budget = self._prefill_budget(active) if any(it.pending > 1 for it in active) else 0
+        plan = plan_step(active, budget, self._options.n_batch)
         for part in plan:
             self._running.begin(self._running[part.key])
         decoding = [self._running[chunk.key] for chunk in plan if chunk.tokens == 1 and chunk.last]

@@ -71,6 +71,8 @@ class Runner:
         self._pieces: dict[int, bytes] = {}
         is_control = self._c.llama_vocab_is_control
         self._controls = frozenset(token for token in range(self.n_vocab) if is_control(self.vocab, token))
+        is_end = self._c.llama_vocab_is_eog
+        self._ends = frozenset(token for token in range(self.n_vocab) if is_end(self.vocab, token))
         self.bos = self._find_bos()
         self._newline = self._find_newline()
         self.tokenize_again = TokenCache(self.tokenize)
@@ -99,6 +101,10 @@ class Runner:
         kinds = dict(c.llama_batch._fields_)
         for field, address in addresses.items():
             setattr(self._batch, field, ctypes.cast(address, kinds[field]))
+        # keeps Python's lock, which would come back only when the asyncio thread has done what it has to do
+        self._get_logits = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(
+            ctypes.cast(c.llama_get_logits, ctypes.c_void_p).value or 0
+        )
         self._logits: Floats | None = None
         self._logits_address = 0
         self._is_read = False  # the logits of the last decode
@@ -201,7 +207,7 @@ class Runner:
 
     def ends(self, token: int) -> bool:
         """True when `token` ends the answer, `sampler.END` included."""
-        return token < 0 or bool(self._c.llama_vocab_is_eog(self.vocab, token))
+        return token < 0 or token in self._ends
 
     @cached_property
     def marks(self) -> dict[int, bytes]:
@@ -258,8 +264,10 @@ class Runner:
     def logits(self, row: int) -> Floats:
         """The logits of the `row`-th output of the last `decode`, in the order of its jobs: a view, (n_vocab,)."""
         if not self._is_read:
+            if not self.is_abortable:  # a GPU may still compute: wait for it without Python's lock
+                self._c.llama_synchronize(self._context)
             # one call for all rows; numpy's view is made once, as the buffer hardly ever moves
-            address = ctypes.addressof(self._c.llama_get_logits(self._context).contents)
+            address = self._get_logits(self._context)
             if self._logits is None or address != self._logits_address:
                 rows = (ctypes.c_float * self.n_vocab * self._outputs).from_address(address)
                 self._logits, self._logits_address = np.ctypeslib.as_array(rows), address
