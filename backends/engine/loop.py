@@ -115,19 +115,24 @@ class StepLoop:
 
     def _collect(self) -> BackendError | None:
         """Take in what the asyncio side left, waiting for it when there is nothing to do. Returns why the loop ends."""
-        idle = self._running.stands_still and not self._queue
+        stands_still = self._running.stands_still
+        idle = stands_still and not self._queue
         if idle or (self._outbox.is_urgent and self._memory.unsettled):
             self._outbox.publish()
         for settle in (self._memory.settle, self._speculation.settle):
             while settle(idle) and idle and not self._inbox.is_full:
                 pass
-        if self._running.stands_still and self._queue.hint is None:
+        if not (stands_still or self._inbox.is_full or self._queue or self._queue.hint):
+            return None  # as between most tokens
+        if stands_still and self._queue.hint is None:
             self._inbox.wait(self._queue.pause, for_announced=self._queue.waits_for_announced)
         mail = self._inbox.take()
         if mail.end is not None:
             return mail.end
         for sequence, parked in mail.parks.items():
             sequence.park(parked)
+        if not all(mail.parks.values()):
+            self._memory.make_way()
         if mail.arrivals or mail.hint:
             self._queue.hint = None if mail.arrivals else mail.hint
         others_go_on = mail.arrivals or mail.hint or not all(mail.parks.values())

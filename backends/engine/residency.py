@@ -168,7 +168,7 @@ class Residency:
         return False
 
     def make_way(self) -> None:
-        """Somebody has begun, with all that he could share: what rests in the KV cache would slow him."""
+        """Somebody begins, or goes on, with all that he could share: what rests in the KV cache would slow him."""
         resting, self._resting = self._resting, None
         if resting is not None and resting.slot >= 0:
             self._spill(resting)

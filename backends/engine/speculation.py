@@ -92,6 +92,8 @@ class Speculation:
 
     def stepped(self, streams: int, rows: int, tokens: int, seconds: float) -> None:
         """A step in which `streams` sequences decoded and nobody read a prompt: its rows, tokens gained and time."""
+        if not self._drafters:
+            return
         self._costs.measured(rows, seconds)
         plain = self._costs.of(streams)
         if rows == streams:

@@ -59,17 +59,18 @@ class Stepper:
         """
         sequences = [self._running[chunk.key] for chunk in plan]
         jobs = [_job(it, chunk, drafts.get(it.key, [])) for it, chunk in zip(sequences, plan, strict=True)]
-        if not self._inbox.begin_step(frozenset(chunk.key for chunk in plan if chunk.tokens > 1)):
+        prompts = [chunk for chunk in plan if chunk.tokens > 1]
+        if not self._inbox.begin_step(frozenset(chunk.key for chunk in prompts)):
             return
         begun = time.perf_counter()
         code = self._runner.decode(jobs)
-        self._inbox.end_step()
+        if prompts:
+            self._inbox.end_step()
         if code == DECODED:
             tokens = self._advance(jobs, sequences)
             seconds = time.perf_counter() - begun
-            decoding = sum(chunk.tokens == 1 for chunk in plan)
-            prompt_tokens = sum(chunk.tokens for chunk in plan if chunk.tokens > 1)
-            self._pace.stepped(decoding, prompt_tokens, seconds, tokens)
+            prompt_tokens = sum(chunk.tokens for chunk in prompts)
+            self._pace.stepped(len(plan) - len(prompts), prompt_tokens, seconds, tokens)
             rows = sum(job.outputs for job in jobs)
             if rows == sum(len(job.tokens) for job in jobs):
                 self._speculation.stepped(len(jobs), rows, tokens, seconds)
