@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from tui import arguments
+from tui import arguments, garbage
 from tui.exit_codes import ExitCode, of_error
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def main() -> None:
 
 
 def _chat(given: Namespace) -> ExitCode:
+    garbage.put_off()
     from tui.commands import chat
 
     return chat.run(_target(given), given.resume)

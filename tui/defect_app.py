@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 
+from tui import garbage
 from tui.app import LlmChat
 from tui.exit_codes import ExitCode
 
@@ -21,6 +22,10 @@ class DefectApp(LlmChat):
         """Textual's hook. A SIGTERM gives the terminal back first."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.exit, None, ExitCode.TERMINATED)
+
+    def on_ready(self) -> None:
+        """Textual's hook."""
+        self.call_after_refresh(garbage.settle)
 
     def _handle_exception(self, error: Exception) -> None:
         self.defect = self.defect or error
