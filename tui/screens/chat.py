@@ -190,7 +190,8 @@ class ChatScreen(BranchingScreen):
             reading=self._transcript.has_focus,
             model=connection.model,
         )
-        self.query_one(StatusLine).show(info)
+        for line in self.query(StatusLine):  # gone where an answer is cancelled by the app's closing
+            line.show(info)
 
     def _say(self, remark: str) -> None:
         """Show `remark` in the status line for a while."""
