@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable
 from contextlib import aclosing
 
+import msgspec
 import pytest
 
 from backends.errors import Code
-from backends.events import Done, Error, Meta, Status, Token
+from backends.events import Done, Error, Event, Meta, Status, Token
 from backends.local.launcher import Settings
 from backends.providers.local import Local
 from backends.telemetry.summary import account
@@ -173,3 +174,22 @@ async def test_closing_while_it_starts_leaves_nothing(open_local: OpenLocal) -> 
 async def test_the_child_is_apart_from_the_terminal(open_local: OpenLocal, settings: Settings) -> None:
     await answer(open_local())
     assert os.getsid(child(settings)) != os.getsid(0)
+
+
+async def test_a_paused_answer_goes_on_where_it_stood(open_local: OpenLocal) -> None:
+    """As `serve` does with it while its own reader is away."""
+    local = open_local()
+    alone = await answer(local, ask(max_tokens=3_000))
+    request = msgspec.structs.replace(ask(max_tokens=3_000), key="k")
+    got: list[Event] = []
+    async with aclosing(local.stream(request)) as events:
+        async for event in events:
+            got.append(event)
+            if len(got) == 12:
+                local.pause("k")
+                next_one = asyncio.ensure_future(anext(events))
+                assert (await answer(local, ask(max_tokens=2)))[-1]  # another one goes on meanwhile
+                local.resume("k")
+                got.append(await next_one)
+    assert text_of(got) == text_of(alone)
+    assert isinstance(got[-1], Done)

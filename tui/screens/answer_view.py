@@ -69,7 +69,8 @@ class TranscriptView:
     def answer_status(self, turn: Turn, status: Status) -> None:
         """See `AnswerView`."""
         self.status = status
-        if turn.timeline is not None and turn.timeline.first_token_ms is None:
+        begun = turn.timeline is not None and turn.timeline.first_token_ms is not None
+        if not begun or status.status == "connecting":  # a connection that is lost may be lost in the midst of the text
             self._wait(turn, describe(status))
 
     def answer_text(self, turn: Turn, piece: str) -> None:

@@ -474,6 +474,19 @@ async def test_control_characters_never_reach_the_screen(chat: Chat, event: Even
         hold.release()
 
 
+async def test_a_lost_connection_shows_under_the_text_until_it_is_back(chat: Chat) -> None:
+    lost, back = Hold(), Hold()
+    chat.plays(Token("Once "), Status("connecting", detail="resuming"), lost, Token("per term."), back, Done(2, 9.0))
+    async with chat.app.run_test(size=SIZE) as pilot:
+        await chat.ask(pilot, "Can I pause?")
+        await chat.until(pilot, lambda: "resuming" in chat.screen_text)
+        assert "Once" in chat.screen_text
+        lost.release()
+        await chat.until(pilot, lambda: "per term." in chat.screen_text)
+        assert "resuming" not in chat.screen_text
+        back.release()
+
+
 async def test_a_defect_is_one_line_without_a_traceback(chat: Chat) -> None:
     chat.plays(Token("Half"), ZeroDivisionError("division by zero"))
     async with chat.app.run_test(size=SIZE) as pilot:
