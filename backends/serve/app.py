@@ -157,7 +157,7 @@ class _Service:
         return stream
 
     async def warm(self, scope: Scope, receive: Receive, send: Send) -> None:
-        met = await self._backend.warm(await read_chat(Headers(scope=scope), receive, self._max_body))
+        met = await self._backend.warm(await read_chat(Headers(scope=scope), receive, self._max_body, hint=True))
         if met is None:
             await reply(send, 204, None)
         else:

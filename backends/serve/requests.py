@@ -33,8 +33,10 @@ class Disconnected(Exception):
     """The client went away before its request was complete."""
 
 
-async def read_chat(headers: Mapping[str, str], receive: Receive, limit: int = MAX_BODY) -> ChatRequest:
-    """The ChatRequest in the body. Raises Refusal or Disconnected."""
+async def read_chat(
+    headers: Mapping[str, str], receive: Receive, limit: int = MAX_BODY, *, hint: bool = False
+) -> ChatRequest:
+    """The ChatRequest in the body; a `hint` may come before there is any message. Raises Refusal or Disconnected."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Refusal(415, f"the body must be application/json, not {kind or 'of an unnamed type'}")
@@ -45,7 +47,7 @@ async def read_chat(headers: Mapping[str, str], receive: Receive, limit: int = M
         raise Refusal(400, f"not a chat request: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(400, f"not valid JSON: {error}") from None
-    if not request.messages:
+    if not request.messages and not hint:
         raise Refusal(400, "not a chat request: `messages` is empty")
     if request.max_tokens is not None and request.max_tokens < 1:
         raise Refusal(400, f"not a chat request: `max_tokens` is {request.max_tokens}, at least 1 is needed")

@@ -10,6 +10,7 @@ from contextlib import aclosing
 import msgspec
 import pytest
 
+from backends.backend import ChatRequest
 from backends.errors import Code
 from backends.events import Done, Error, Event, Meta, Status, Token
 from backends.local.launcher import Settings
@@ -96,6 +97,14 @@ async def test_warm_starts_the_engine(open_local: OpenLocal, settings: Settings)
     await local.warm(ask())
     assert is_running(child(settings))
     assert Status("loading", detail="starting the engine") not in await answer(local)
+
+
+async def test_a_hint_before_any_message_is_met_by_loading_and_then_by_nothing(open_local: OpenLocal) -> None:
+    local = open_local()
+    while isinstance(met := await local.warm(ChatRequest(())), Status):
+        assert (met.status, met.total) == ("loading", 1000)
+        await asyncio.sleep(0.01)
+    assert met is None
 
 
 async def test_the_child_ends_after_its_client_and_leaves_no_zombie(open_local: OpenLocal, settings: Settings) -> None:

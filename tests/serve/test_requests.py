@@ -26,14 +26,13 @@ JSON = {"content-type": "application/json"}
         (b"[" * 100_000, "Expected `object`"),
         (b'"text"', "Expected `object`"),
         (b"{}", "missing required field `messages`"),
-        (b'{"messages": []}', "`messages` is empty"),
         (b'{"messages": [{"role": "robot", "content": "x"}]}', "$.messages[0].role"),
         (b'{"messages": [{"role": "user", "content": 5}]}', "$.messages[0].content"),
         (b'{"messages": [{"role": "user", "content": "x"}], "max_tokens": 0}', "`max_tokens` is 0"),
         (b'{"messages": [{"role": "user", "content": "x"}], "temprature": 1}', "temprature"),
         (b'{"messages": [{"role": "user", "content": "\xff"}]}', "not valid JSON"),
     ],
-    ids=range(11),
+    ids=range(10),
 )
 @pytest.mark.parametrize("path", ["/v1/chat", "/v1/warm"])
 async def test_a_malformed_body(start: Start, path: str, body: bytes, says: str) -> None:
@@ -103,6 +102,17 @@ async def test_unknown_paths_and_methods(start: Start) -> None:
 
     assert (await service.http.get("/")).status_code == 404
     assert (await service.http.get("/v1/chat")).status_code == 405
+
+
+async def test_only_a_hint_may_come_before_any_message(start: Start) -> None:
+    backend = Scripted(*answer("a"))
+    service = await start(backend)
+
+    asked = await service.http.post("/v1/chat", json={"messages": []})
+    assert asked.status_code == 400
+    assert "`messages` is empty" in asked.json()["error"]["message"]
+    assert (await service.http.post("/v1/warm", json={"messages": []})).status_code == 204
+    assert (len(backend.requests), len(backend.warmed)) == (0, 1)
 
 
 async def test_warm_reaches_the_backend(start: Start) -> None:
