@@ -25,8 +25,8 @@ from tui.connection import Connection
 from tui.conversation import Conversation, Turn
 from tui.history import History
 from tui.screens.answer_view import TranscriptView
-from tui.screens.branches import BranchingScreen
 from tui.screens.chat_status import status_info
+from tui.screens.citing import CitingScreen
 from tui.screens.keys import chat_bindings
 from tui.screens.layout import MINIMUM, Layout, PanelMode, SizeClass, lay_out, next_mode
 from tui.widgets.composer import Composer
@@ -52,7 +52,7 @@ REMARK = 4.0
 """Seconds that a remark stays in the status line."""
 
 
-class ChatScreen(BranchingScreen):
+class ChatScreen(CitingScreen):
     """One conversation with one backend at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = chat_bindings()
@@ -342,29 +342,6 @@ class ChatScreen(BranchingScreen):
         self._mode = next_mode(self._mode)
         self._lay_out()
         self._say(f"latency panel: {self._mode}")
-
-    def action_sources(self) -> None:
-        """F3: the passages of the newest answer that has any."""
-        for turn in reversed(self._conversation.turns):
-            if turn.role == "assistant" and self._open_sources(turn):
-                return
-        self._say("no sources: this conversation has used no documents")
-
-    @on(Transcript.CitationSelected)
-    def _citation_selected(self, event: Transcript.CitationSelected) -> None:
-        for turn in reversed(self._conversation.turns):
-            if event.citation in turn.citations:
-                self._open_sources(turn, event.citation.id)
-                return
-
-    def _open_sources(self, turn: Turn, selected: str = "") -> bool:
-        found = next((asked.sources for asked in self._conversation.turns if asked.id == turn.parent), ())
-        if not turn.citations and not found:
-            return False
-        from tui.screens.sources import SourcesScreen
-
-        self.app.push_screen(SourcesScreen(turn.citations, found, selected))
-        return True
 
     def _busy(self) -> bool:
         """Whether an answer streams; says so."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from textual.pilot import Pilot
 
-from backends.events import Done, Error, Event, Meta, Status, Token
+from backends.events import Done, Error, Event, Meta, Reasoning, Status, Token
 from tests.fakes.scripted import Hold
 from tests.tui.app.conftest import PAUSE, REFUND, Chat
 from tui.history import History
@@ -165,3 +165,24 @@ def test_backends(paced: Paced, snap_compare: Compare, size: tuple[int, int]) ->
 def test_numbers_line(paced: Paced, snap_compare: Compare) -> None:
     paced.paces(*whole_answer())
     assert snap_compare(paced.app, terminal_size=(120, 40), run_before=asked(paced, "f2", "f1", "escape"))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=size_name)
+def test_versions(paced: Paced, snap_compare: Compare, size: tuple[int, int]) -> None:
+    """The second answer to an edited question, with a thought before it."""
+    script = whole_answer()
+    paced.paces(*script[:6], (Reasoning("They want to pause, so the plan matters."), 20), *script[6:])
+
+    async def before(pilot: Pilot[None]) -> None:
+        await paced.mounted(pilot)
+        await paced.ask(pilot, "Can I pause?")
+        await paced.ended(pilot)
+        await pilot.press("f8", *" My plan is annual.", "enter")
+        await paced.until(pilot, lambda: len(paced.demo.requests) == 2)
+        await paced.ended(pilot)
+        await pilot.press("ctrl+r")
+        await paced.until(pilot, lambda: len(paced.demo.requests) == 3)
+        await paced.ended(pilot)
+        await paced.settled(pilot)
+
+    assert snap_compare(paced.app, terminal_size=size, run_before=before)
