@@ -75,7 +75,7 @@ class ForeignServer(ABC):
                 yield Status("connecting")
             model = request.model or self._model or (await self._list(client))[0].id
             body = _ENCODER.encode(self.body(request, model) | self._extra_body)
-            # llama-server closes a connection behind a stream without saying so, and an answer may be made twice.
+            # llama-server closes a connection behind a stream without saying so; what nobody read may be asked again.
             stream = client.open(self.PATH, body, since=since, resend=True, form=self.FORM)
             async with stream, aclosing(_events(stream, client, self.READER)) as events:
                 async for event in events:

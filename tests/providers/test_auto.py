@@ -11,6 +11,7 @@ import pytest
 from backends.backend import ChatRequest, Message
 from backends.errors import ConfigError
 from backends.events import Event, Meta, Status, Token
+from backends.foreign.dialect import QUESTIONS
 from backends.providers import Site
 from backends.providers.auto import Auto, Options, connect
 from backends.serve.app import create_app
@@ -59,8 +60,9 @@ async def test_a_server_is_asked_once_and_then_talked_to(
         assert "".join(event.text for event in answer if isinstance(event, Token)) == "one two"
     assert len(server.requests) - asked <= 2, "the second answer asks for nothing again"
     assert len(models) == 1
-    questions = [request for request in server.requests if not request.body and "user-agent" in request.headers][:8]
-    assert not any("sesame" in str(request.headers) for request in questions)
+    questions = server.requests[: len(QUESTIONS)]
+    assert {question.path for question in questions} == set(QUESTIONS)
+    assert not any("sesame" in str(question.headers) or question.body for question in questions)
 
 
 async def test_our_own_service(tmp_path) -> None:
