@@ -48,6 +48,16 @@ class Batch:
     def size(self) -> int:
         return int(self.tokens.numel())
 
+    def to(self, device: torch.device) -> Batch:
+        return Batch(
+            self.tokens.to(device),
+            self.positions.to(device),
+            self.branches.to(device),
+            self.targets.to(device),
+            self.weights.to(device),
+            self.kinds,
+        )
+
 
 class Packer:
     """Draws trees from a corpus and lays them out."""

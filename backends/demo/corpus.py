@@ -112,7 +112,7 @@ class Corpus:
     """Draws trees. `held_out` draws the question wordings that training never sees; `sample_share` of the handbook
     text is on the sample documents themselves, values and all."""
 
-    def __init__(self, seed: int, *, held_out: bool = False, sample_share: float = SAMPLE_SHARE) -> None:
+    def __init__(self, seed: int | str, *, held_out: bool = False, sample_share: float = SAMPLE_SHARE) -> None:
         self.rng = Random(seed)
         self.held_out = held_out
         self.sample_share = sample_share

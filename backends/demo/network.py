@@ -35,7 +35,7 @@ class Shape:
 
 def rope_tables(shape: Shape, positions: Tensor) -> tuple[Tensor, Tensor]:
     """Return (cos, sin), each (batch, 1, length, head / 2), for integer `positions` (batch, length)."""
-    steps = torch.arange(0, shape.head, 2, dtype=torch.float32) / shape.head
+    steps = torch.arange(0, shape.head, 2, dtype=torch.float32, device=positions.device) / shape.head
     angle = positions.float()[:, None, :, None] * shape.rope_base ** (-steps)
     return angle.cos(), angle.sin()
 
@@ -49,10 +49,10 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def tree_mask(branches: Tensor) -> Tensor:
     """Return the additive mask (batch, 1, length, length) of `branches` (batch, length): 0 prefix, -1 padding."""
     length = branches.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    causal = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
     keys, queries = branches[:, None, :], branches[:, :, None]
     allowed = causal & ((keys == 0) | (keys == queries)) & ((keys >= 0) | (queries < 0))
-    return torch.zeros(allowed.shape).masked_fill_(~allowed, float("-inf"))[:, None]
+    return torch.zeros(allowed.shape, device=branches.device).masked_fill_(~allowed, float("-inf"))[:, None]
 
 
 class Norm(nn.Module):
@@ -140,6 +140,6 @@ class Network(nn.Module):
     def forward(self, tokens: Tensor, positions: Tensor | None = None, branches: Tensor | None = None) -> Tensor:
         """Logits (batch, length, vocab) of `tokens` (batch, length); plain causal text when nothing else is given."""
         if positions is None:
-            positions = torch.arange(tokens.shape[1]).expand_as(tokens)
+            positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
         mask = tree_mask(torch.zeros_like(tokens) if branches is None else branches)
         return self.logits(self.hidden(tokens, positions, mask))

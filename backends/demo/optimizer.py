@@ -28,7 +28,9 @@ class Optimizer:
         self.groups: dict[tuple[int, ...], list[nn.Parameter]] = defaultdict(list)
         for p in matrices:
             self.groups[tuple(p.shape)].append(p)
-        self.momenta = {shape: torch.zeros(len(group), *shape) for shape, group in self.groups.items()}
+        self.momenta = {
+            shape: torch.zeros(len(group), *shape, device=group[0].device) for shape, group in self.groups.items()
+        }
         self.muon, self.adam_rate, self.decay = muon, adam, decay
         self.adam = torch.optim.AdamW(rest, lr=adam, betas=(0.9, 0.98), weight_decay=0.0)
 
@@ -58,5 +60,5 @@ class Optimizer:
         return {"momenta": self.momenta, "adam": self.adam.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.momenta = state["momenta"]
+        self.momenta = {shape: kept.to(self.momenta[shape].device) for shape, kept in state["momenta"].items()}
         self.adam.load_state_dict(state["adam"])

@@ -13,6 +13,7 @@ import pickle
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from torch import Tensor
 from backends.demo import induction
 from backends.demo.batches import Batch, Packer, Row, collate
 from backends.demo.corpus import Corpus
+from backends.demo.feeding import writers
 from backends.demo.network import Network, Shape, tree_mask
 from backends.demo.optimizer import Optimizer
 from backends.demo.tokenizer import Vocabulary
@@ -30,7 +32,6 @@ from backends.demo.tokenizer import Vocabulary
 WORK = Path.home() / ".cache" / "llmchat-demo"
 TARGET = Shape(width=256, layers=6, heads=4, kv_heads=4, head=64, hidden=640)
 DRAFT = Shape(width=128, layers=2, heads=2, kv_heads=2, head=64, hidden=320)
-BATCH = 8192
 SAMPLE_SHARE = 0.4
 """More of the sample documents than the evaluation has: they are what people ask about first."""
 AVERAGE = 0.998
@@ -62,13 +63,14 @@ class Run:
         path.with_suffix(".new").replace(path)
 
     @classmethod
-    def open(cls, path: Path, shape: Shape, seed: int) -> Run:
+    def open(cls, path: Path, shape: Shape, seed: int, device: torch.device) -> Run:
         torch.manual_seed(seed)
         network = Network(shape)
         induction.build(network)
+        network.to(device)
         run = cls(network, Optimizer(network), {}, Corpus(seed, sample_share=SAMPLE_SHARE))
         if path.exists():
-            state = torch.load(path, weights_only=False)
+            state = torch.load(path, weights_only=False, map_location=device)
             network.load_state_dict(state["network"])
             run.optimizer.restore(state["optimizer"])
             run.average = state["average"]
@@ -81,7 +83,7 @@ class Run:
 
 def trained(path: Path, *, average: bool = False) -> Network:
     """The network of the run saved at `path`; its averaged weights, better before the learning rate falls, if asked."""
-    state = torch.load(path, weights_only=False)
+    state = torch.load(path, weights_only=False, map_location="cpu")
     network = Network(Shape(**state["shape"]))
     network.load_state_dict(state["average" if average else "network"])
     network.eval()
@@ -118,14 +120,16 @@ def selected(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, 
     return padded, batch.targets.flatten()[padded], kept
 
 
-def train(run: Run, packer: Packer, path: Path, args: argparse.Namespace, teacher: Network | None) -> None:
+def train(
+    run: Run, batches: Iterator[Batch], vocab: Vocabulary, path: Path, args: argparse.Namespace, teacher: Network | None
+) -> None:
     generator = torch.Generator().manual_seed(run.steps)
-    batches = packer.batches(BATCH)
+    device = torch.device(args.device)
 
     def loss_of(
         batch: Tensor, positions: Tensor, mask: Tensor, index: Tensor, targets: Tensor, weights: Tensor
     ) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16):
             states = run.network.hidden(batch, positions, mask).flatten(0, 1)[index]
             logits = run.network.logits(states).float()
         losses = F.cross_entropy(logits, targets, reduction="none")
@@ -134,7 +138,7 @@ def train(run: Run, packer: Packer, path: Path, args: argparse.Namespace, teache
     def distill(
         batch: Tensor, positions: Tensor, mask: Tensor, index: Tensor, wanted: Tensor, weights: Tensor
     ) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16):
             states = run.network.hidden(batch, positions, mask).flatten(0, 1)[index]
             logits = run.network.logits(states).float()
         losses = -(wanted * logits.log_softmax(-1)).sum(-1)
@@ -151,11 +155,12 @@ def train(run: Run, packer: Packer, path: Path, args: argparse.Namespace, teache
     while run.tokens < args.tokens and not stopped:
         began = time.monotonic()
         batch = next(batches)
-        index, targets, weights = selected(batch, generator)
+        index, targets, weights = (tensor.to(device) for tensor in selected(batch, generator))
+        batch = batch.to(device)
         mask = tree_mask(batch.branches).bfloat16()
         wanted: Tensor = targets
         if teacher is not None:
-            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16):
                 states = teacher.hidden(batch.tokens, batch.positions, mask).flatten(0, 1)[index]
                 wanted = teacher.logits(states).float().softmax(-1)
         loss = step(batch.tokens, batch.positions, mask, index, wanted, weights)
@@ -178,7 +183,7 @@ def train(run: Run, packer: Packer, path: Path, args: argparse.Namespace, teache
                 flush=True,
             )
         if now - evaluated > args.evaluate_every or run.tokens >= args.tokens:
-            scores = held_out(run, packer.vocabulary)
+            scores = held_out(run, vocab)
             print(json.dumps({"tokens": run.tokens, "seconds": round(run.seconds)} | scores), file=log, flush=True)
             evaluated = time.monotonic()
         if now - saved > 120:
@@ -194,6 +199,7 @@ def held_out(run: Run, vocab: Vocabulary, trees: int = 48) -> dict[str, float]:
     right (greedy decoding would give them exactly) by kind."""
     network = Network(run.network.shape)
     network.load_state_dict(run.average)
+    network.eval()
     packer = Packer(vocab, Corpus(987_654, held_out=True))
     right: dict[str, list[float]] = defaultdict(list)
     total = count = hits = 0.0
@@ -231,14 +237,25 @@ def main() -> None:
     parser.add_argument("--evaluate-every", type=float, default=120.0, help="seconds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=8192, help="tokens of a step")
+    parser.add_argument("--device", default="cpu", help='"cuda" trains on a GPU')
+    parser.add_argument("--writers", type=int, default=0, help="processes that write text; a GPU needs about a dozen")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(args.threads)
     path = args.work / ("draft.pt" if args.draft else "target.pt")
-    run = Run.open(path, DRAFT if args.draft else TARGET, args.seed + (100 if args.draft else 0))
-    teacher = trained(args.work / "target.pt") if args.draft else None
+    device = torch.device(args.device)
+    run = Run.open(path, DRAFT if args.draft else TARGET, args.seed + (100 if args.draft else 0), device)
+    teacher = trained(args.work / "target.pt").to(device) if args.draft else None
     vocab = vocabulary(args.work)
-    train(run, Packer(vocab, run.corpus, cut=teacher is None), path, args, teacher)
+    cut = teacher is None
+    if args.writers:
+        seed = args.seed + run.steps
+        tokenizer = args.work / "tokenizer.json"
+        with writers(args.writers, tokenizer, seed, args.batch, sample_share=SAMPLE_SHARE, cut=cut) as batches:
+            train(run, batches, vocab, path, args, teacher)
+    else:
+        train(run, Packer(vocab, run.corpus, cut=cut).batches(args.batch), vocab, path, args, teacher)
 
 
 if __name__ == "__main__":
