@@ -286,11 +286,11 @@ class Corpus:
             branch = self.follow_up_branch(passages, world, last) if last and chance < 0.5 else None
             if branch is None:
                 chance = rng.random()
-                if chance < 0.62:
+                if chance < 0.56:
                     branch = self.fact_branch(passages, world)
-                elif chance < 0.72:
+                elif chance < 0.69:
                     branch = self.two_branch(passages, world)
-                elif chance < 0.79:
+                elif chance < 0.76:
                     branch = self.long_branch(passages, sections, world)
                 elif chance < 0.96:
                     branch = self.refusal_branch(passages, world, target)
