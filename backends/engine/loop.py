@@ -31,6 +31,9 @@ HINT_CHUNK = 64
 """Tokens of a hint per step: a request that comes waits for no more than these."""
 
 
+LINGER = 0.02
+"""Seconds after the last answer for which nothing is copied out: who goes on at once need not wait for that."""
+
 LONGEST_STEP = 0.05
 """Seconds that a step may take for a prompt where it cannot be aborted: so long a cancel waits at most."""
 
@@ -119,8 +122,10 @@ class StepLoop:
         idle = stands_still and not self._queue
         if idle or (self._outbox.is_urgent and self._memory.unsettled):
             self._outbox.publish()
+        if idle and self._memory.unsettled:
+            self._inbox.wait(LINGER)
         for settle in (self._memory.settle, self._speculation.settle):
-            while settle(idle) and idle and not self._inbox.is_full:
+            while not (idle and self._inbox.is_full) and settle(idle) and idle:
                 pass
         if not (stands_still or self._inbox.is_full or self._queue or self._queue.hint):
             return None  # as between most tokens
