@@ -8,13 +8,13 @@ from collections.abc import Sequence as Items
 from backends.engine.outbox import Outbox
 from backends.engine.pace import Pace
 from backends.engine.reasoning import Said
-from backends.engine.report import context_full, drafts_meta, first_meta, last_meta
+from backends.engine.report import context_full, drafts_meta, first_meta, last_meta, left_out
 from backends.engine.residency import Residency
 from backends.engine.runner import Runner
 from backends.engine.running import Running
 from backends.engine.sequence import Sequence
 from backends.errors import BackendError
-from backends.events import Done, FinishReason, Reasoning, Token
+from backends.events import Done, FinishReason, Reasoning, Status, Token
 
 DRAFTS_INTERVAL_MS = 250
 """Between two reports of how many drafted tokens were accepted."""
@@ -70,6 +70,17 @@ class Answers:
             self._outbox.post_token(sequence, token)
             sequence.unsent = 0
 
+    def make_room(self) -> None:
+        """Those whose context is full leave out what is oldest, or end where that cannot be."""
+        for it in list(self._running):
+            if not it.is_full:
+                continue
+            if self._running.leave_out(it):
+                self._outbox.post(it, Status("generating", detail=left_out(it)))
+            else:
+                it.fills_context = True
+                self._finish(it, "length")
+
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self._say(sequence, sequence.text.finish())
         now = sequence.now()
@@ -80,8 +91,10 @@ class Answers:
             sequence.first_token_ms = now
             self._outbox.post(sequence, first_meta(sequence, self._runner.info, self._memory.busy))
         self._outbox.post(sequence, last_meta(sequence, now, used, self._memory.cells.total))
-        is_full = reason == "length" and sequence.fills_context
-        detail = context_full(self._runner.info.n_ctx) if is_full else ""
+        details = [left_out(sequence)] if sequence.left_out else []
+        if reason == "length" and sequence.fills_context:
+            details.append(context_full(self._runner.info.n_ctx))
+        detail = "; ".join(details)
         self._outbox.conclude(sequence, Done(sequence.completion_tokens, now, reason, detail))
 
     def fail(self, sequence: Sequence, error: BackendError) -> None:

@@ -15,7 +15,7 @@ from backends.engine.bell import Bell
 from backends.engine.detokenizer import Detokenizer
 from backends.engine.draw import Draw
 from backends.engine.options import EngineOptions
-from backends.engine.prompt import Prepared, certain_prompt, is_quick, prepare
+from backends.engine.prompt import Prepared, certain_prompt, is_quick, prepare, system_part
 from backends.engine.scheduler import answer_limit
 from backends.engine.sequence import Mailbox, Sequence
 from backends.errors import BackendError, Code
@@ -181,14 +181,20 @@ class Engine:
         with steps.announced():
             try:
                 prompt, draw, closing = await _prepared(runner, template, request)
+                keep = self.options.keep
+                if self.options.on_full == "shift" and not keep:
+                    keep = await asyncio.to_thread(system_part, runner, template, request, prompt)
             except BackendError as error:  # perhaps because the loop has died and closed the runner meanwhile
                 raise self._failure or error from None
             n_ctx = runner.info.n_ctx
-            limit = answer_limit(len(prompt), request.max_tokens, request.token_limit, n_ctx)
+            shifts = self.options.on_full == "shift"
+            limit = answer_limit(len(prompt), request.max_tokens, request.token_limit, n_ctx, shifts)
             if limit < 1:
                 raise _context_full(len(prompt), request, n_ctx)
             text = Detokenizer(request.sampling.stop, closing)
             sequence = Sequence(prompt, limit, draw, text, arrival, feature=request.feature)
+            if shifts:
+                sequence.window, sequence.keep = n_ctx, min(keep, len(prompt))
             sequence.loaded_ms = loaded_ms
             sequence.fills_context = request.max_tokens is None and limit < request.token_limit
             sequence.patience = request.queue_timeout or getattr(self.options.queue_timeout, request.feature)

@@ -139,13 +139,27 @@ class KvCells:
     def settle(self, slot: int) -> None:
         """The sequence in `slot` has ended and is kept: what it does not fill of its promise is no longer its own."""
         account = self._accounts[slot]
-        if account.used < account.shared:
-            base = self._cut(account, account.used) if account.used else None
-            if base:
-                base.holders += 1
-            _let_go(account.base)
-            account.base = base
+        self._cut_off(account, account.used)
         account.promised, account.kept = account.used, True
+
+    def common(self, slot: int, other: int) -> int:
+        """How many of the first cells of `slot` are those of `other`."""
+        ends = {id(stretch): stretch.end for stretch in self._accounts[slot].path()}
+        return next((ends[id(stretch)] for stretch in self._accounts[other].path() if id(stretch) in ends), 0)
+
+    def lent(self, slot: int) -> int:
+        """How many of the first cells of `slot` others hold too."""
+        return next((stretch.end for stretch in self._accounts[slot].path() if stretch.holders > 1), 0)
+
+    def detach(self, slot: int, start: int) -> None:
+        """From `start` on `slot` shares nothing any more; what it held there with others it is promised anew.
+
+        Raises ValueError if there are not so many cells.
+        """
+        account = self._accounts[slot]
+        if self.lent(slot) - start > self.free:
+            raise ValueError(f"{self.lent(slot) - start} cells asked, {self.free} of {self.total} free")
+        self._cut_off(account, start)
 
     def release(self, slot: int) -> None:
         """The sequence in `slot` has ended and its cells are empty, if nobody shares them."""
@@ -171,13 +185,21 @@ class KvCells:
     def ahead(self, slot: int) -> tuple[int, int]:
         """Who has filled most of what `slot` shares, and how many tokens from the beginning; itself if nobody has."""
         account = self._accounts[slot]
-        ends = {id(stretch): stretch.end for stretch in account.path()}
         best, most = slot, account.used
         for other, lender in self._accounts.items():
-            common = next((ends[id(stretch)] for stretch in lender.path() if id(stretch) in ends), 0)
-            if min(common, lender.used) > most:
-                best, most = other, min(common, lender.used)
+            filled = min(self.common(slot, other), lender.used)
+            if filled > most:
+                best, most = other, filled
         return best, most
+
+    def _cut_off(self, account: _Account, at: int) -> None:
+        """`account` holds no stretch beyond `at` any more."""
+        if account.shared > at:
+            base = self._cut(account, at) if at else None
+            if base:
+                base.holders += 1
+            _let_go(account.base)
+            account.base = base
 
     @staticmethod
     def _cut(account: _Account, at: int) -> _Stretch:

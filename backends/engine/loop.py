@@ -52,12 +52,12 @@ class StepLoop:
         self._running = Running(runner, self._memory, self._outbox, speculation)
         self._pace = Pace()
         self._queue = Queue(options, self._memory, self._running, self._outbox, self._pace)
-        answers = Answers(runner, self._memory, self._running, self._outbox, self._pace)
+        self._answers = Answers(runner, self._memory, self._running, self._outbox, self._pace)
         self._stepper = Stepper(
             runner,
             self._inbox,
             self._running,
-            answers,
+            self._answers,
             self._outbox,
             self._memory.costs,
             self._pace,
@@ -158,6 +158,7 @@ class StepLoop:
         self._live.pop(sequence.key, None)
 
     def _step(self) -> None:
+        self._answers.make_room()
         active = self._running.active()
         budget = self._prefill_budget(active) if any(it.pending > 1 for it in active) else 0
         plan = plan_step(active, budget, self._options.n_batch)

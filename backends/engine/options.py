@@ -11,6 +11,7 @@ Drafts = Literal["auto", "model", "ngram", "off"]
 Residency = Literal["auto", "device", "host", "none"]
 Batching = Literal["continuous", "dynamic", "static"]
 Objective = Literal["ttft", "throughput"]
+OnFull = Literal["stop", "shift"]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -34,6 +35,10 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     - `model`: path of the GGUF file.
     - `n_ctx`: tokens that one conversation may hold, prompt and answer (0: what the model was trained for).
+    - `on_full`: what an answer does that has used all of `n_ctx`. "stop": it ends there and says so. "shift": the
+      system message stays (or the first `keep` tokens, if that is set), the older half of what follows is left out, and
+      the answer goes on, as often as it takes; it says how many tokens were left out. A prompt that does not fit is
+      refused either way.
     - `kv_cells`: tokens that all conversations together may hold in the KV cache (0: `n_ctx` for each stream as far as
       that costs no more than 1 GiB, and never less than one `n_ctx`).
     - `kv_type`: number format of the KV cache; the quantized ones need flash attention.
@@ -42,6 +47,8 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
       "none": nowhere; "auto" is "device" with a GPU and "host" without.
     - `kv_host_mib`: how much memory those copies may take at most (0: an eighth of what is free at the start).
     - `max_streams`: answers made at the same time; further requests wait.
+    - `batch_streams`: how many of them may be summaries and batch work, so that a chat need not wait for one of those
+      to end (0: all but one). Only with "continuous" `batching`.
     - `max_queue`: how many may wait; beyond that the last in line is refused. `queue_timeout`: seconds that one may
       wait, by feature; a request may carry its own.
     - `batching`: "continuous": requests join and leave between steps. "dynamic" and "static": a batch is formed while
@@ -70,11 +77,14 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     model: str
     n_ctx: _Count = 0
+    on_full: OnFull = "stop"
+    keep: _Count = 0
     kv_cells: _Count = 0
     kv_type: KvType = "f16"
     kv_residency: Residency = "auto"
     kv_host_mib: _Count = 0
     max_streams: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
+    batch_streams: _Count = 0
     max_queue: _Count = 64
     queue_timeout: QueueTimeout = QueueTimeout()
     batching: Batching = "continuous"
@@ -96,6 +106,11 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     def drafted(self) -> int:
         """Drafted tokens that a sequence may have in one step."""
         return 0 if self.draft == "off" else self.draft_max
+
+    @property
+    def patient_streams(self) -> int:
+        """How many streams may be of features that can wait."""
+        return min(self.batch_streams or max(1, self.max_streams - 1), self.max_streams)
 
     def __post_init__(self) -> None:
         if self.n_batch < self.max_streams:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -47,6 +48,16 @@ def prepare(runner: Runner, template: ChatTemplate, request: ChatRequest) -> Pre
         request = msgspec.structs.replace(request, reasoning="off")  # the grammar holds from the first token on
     tokens, closing = _prompt(runner, template, request)
     return Prepared(tokens, draw, closing)
+
+
+def system_part(runner: Runner, template: ChatTemplate, request: ChatRequest, tokens: list[int]) -> int:
+    """How many of `tokens`, the prompt of `request`, come before what anybody says: the system message in its frame.
+
+    Raises BackendError as `prepare` does. From any thread.
+    """
+    system = tuple(takewhile(lambda message: message.role == "system", request.messages))
+    other = msgspec.structs.replace(request, messages=(*system, Message("user", "?")), continue_from="")
+    return common_prefix(pack(tokens), pack(_prompt(runner, template, other)[0]))
 
 
 def certain_prompt(runner: Runner, template: ChatTemplate, request: ChatRequest) -> list[int]:

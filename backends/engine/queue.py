@@ -12,7 +12,7 @@ from backends.engine.pace import Pace
 from backends.engine.prefix_cache import pack
 from backends.engine.residency import MIN_SHARED, Residency
 from backends.engine.running import Running
-from backends.engine.scheduler import Candidate, Stay, alike, batch_is_formed, expected_waits, place_in_line
+from backends.engine.scheduler import Candidate, Stay, alike, batch_is_formed, expected_waits, place_in_line, places
 from backends.engine.sequence import Sequence
 from backends.errors import BackendError, Code
 from backends.events import Status
@@ -135,7 +135,9 @@ class Queue:
         """Those who may start now, as far as there is room: the head of the line, or a batch that has formed."""
         options, ready = self._options, self._ready
         if options.batching == "continuous" or not ready:
-            return ready[: options.max_streams]
+            running = [it.feature for it in self._running if not it.is_parked]
+            line = [it.feature for it in ready]
+            return [ready[at] for at in places(line, running, options.max_streams, options.patient_streams)]
         others_come = self.others_come or options.batching == "static"
         if not self._running.stands_still or not batch_is_formed(
             len(ready), options.max_streams, self._longest_wait, options.max_queue_ms, others_come

@@ -59,6 +59,11 @@ def last_meta(it: Sequence, now: float, kv_used: int, kv_cells: int) -> Meta:
     )
 
 
+def left_out(it: Sequence) -> str:
+    """What an answer that went on in a full context could no longer see."""
+    return f"the {it.left_out:,} oldest tokens were left out: the context holds {it.window:,}"
+
+
 def context_full(n_ctx: int) -> str:
     """Why an answer ends that has used all of the context."""
     return f"the context of {n_ctx:,} tokens is full: start a new conversation, or raise n_ctx"

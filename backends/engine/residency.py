@@ -102,6 +102,29 @@ class Residency:
             self.cells.fill(slot, filled)
         return filled
 
+    def take_out(self, slot: int, start: int, end: int) -> int | None:
+        """Take positions `start` to `end` out of the sequence in `slot`, so that it has as many cells free again.
+
+        Returns how many tokens it holds now. Those behind `end` have moved up; or only what is before `start` is left,
+        at most, and the rest has to be computed: where others hold cells behind `start` too, which would move for them
+        as well, or the model's memory cannot be moved. None if there are no cells for that; nothing has changed then.
+        """
+        for prefix in [it for it in self.cache.resident() if self.cells.common(it.slot, slot) > start]:
+            self._spill(prefix)
+        is_own = self.cells.lent(slot) <= start
+        while self.cells.free < self.cells.lent(slot) - start:
+            if next(self.cache.resident(), None) is None:
+                return None
+            self._evict()
+        self.cells.detach(slot, start)
+        if is_own and self._runner.can_move:
+            self._runner.take_out(slot, start, end)
+            held = self.cells.used_by(slot) - (end - start)
+        else:
+            held = start if self._runner.remove(slot, start) else 0
+        self.cells.fill(slot, held)
+        return held
+
     def free(self, slot: int) -> None:
         """Empty `slot`."""
         self._runner.remove(slot, 0)

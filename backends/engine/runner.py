@@ -64,6 +64,8 @@ class Runner:
         self._c = self.library
         self.is_abortable = not options.n_gpu_layers or not self._c.llama_supports_gpu_offload()  # CPU only
         self._memory = self._c.llama_get_memory(self._context)
+        self.can_move = self.can_roll_back and bool(self._c.llama_memory_can_shift(self._memory))
+        self.is_moving = False  # cells were moved, which the next `decode` carries out: it must not be aborted
         self.vocab: Any = self._c.llama_model_get_vocab(self._model)
         self._vocab_lock = threading.Lock()
         self.n_vocab = int(self._c.llama_vocab_n_tokens(self.vocab))
@@ -255,7 +257,10 @@ class Runner:
                 self._output[end - outputs : end] = 1
             at = end
         self._batch.n_tokens = at
-        return int(self._c.llama_decode(self._context, self._batch))
+        code = int(self._c.llama_decode(self._context, self._batch))
+        if code == DECODED:
+            self.is_moving = False
+        return code
 
     def make_sampler(self, draw: Draw) -> Sampler:
         """The sampler of one sequence, to be closed by its owner."""
@@ -282,6 +287,16 @@ class Runner:
             return True
         self._c.llama_memory_seq_rm(self._memory, slot, -1, -1)
         return False
+
+    def take_out(self, slot: int, start: int, end: int) -> None:
+        """Empty the cells of `slot` from position `start` to `end`; those behind move up.
+
+        Only where `can_move`, and for cells that `slot` shares with nobody, as they would move for all. The next
+        `decode` turns their keys (RoPE) to the new positions; abort it midway, and they would be turned twice.
+        """
+        self._c.llama_memory_seq_rm(self._memory, slot, start, end)
+        self._c.llama_memory_seq_add(self._memory, slot, end, -1, start - end)
+        self.is_moving = True
 
     def share(self, giver: int, slot: int, start: int, end: int) -> None:
         """Let `slot`, which holds `start` tokens, hold the cells of `giver` from there to `end` too."""

@@ -9,7 +9,7 @@ from backends.engine.prefix_cache import Live, Offer, Prefix, best_live, pack
 from backends.engine.report import prefilling
 from backends.engine.residency import MIN_RESTORED, MIN_SHARED, Residency
 from backends.engine.runner import Runner
-from backends.engine.scheduler import Active
+from backends.engine.scheduler import Active, leaves_out
 from backends.engine.sequence import Sequence
 from backends.engine.speculation import Speculation
 from backends.events import Status
@@ -116,8 +116,9 @@ class Running:
             if other.partition != it.partition:
                 continue
             if self._memory.keeps and other.tokens[:MIN_SHARED] == it.tokens[:MIN_SHARED]:
-                known = other.tokens[: max(other.computed, other.prompt_tokens - 1)]
-                yield Live(other.key, pack(known), other.computed, other.prefilled_ms is None)
+                prefilling = other.prefilled_ms is None
+                known = other.tokens[: max(other.computed, other.prompt_tokens - 1) if prefilling else other.reusable]
+                yield Live(other.key, pack(known), other.reusable, prefilling)
 
     # ---- steps
 
@@ -161,6 +162,20 @@ class Running:
             it.computed = it.cached = 0
         self._memory.cells.fill(it.slot, it.computed)
 
+    def leave_out(self, it: Sequence) -> int:
+        """The oldest tokens of `it`, which is full, give way. Returns how many; 0 if none can."""
+        tokens = leaves_out(it.cells, it.keep)
+        if not tokens:
+            return 0
+        self._speculation.release(it)  # which begins again with what is left
+        held = self._memory.take_out(it.slot, it.keep, it.keep + tokens)
+        if held is None:
+            return 0
+        it.is_moved = it.is_moved or held > it.keep
+        it.computed = held
+        it.leave_out(tokens)
+        return tokens
+
     # ---- leaving
 
     def release(self, sequence: Sequence) -> None:
@@ -169,8 +184,9 @@ class Running:
         self._changes += 1
         sequence.close()
         self._speculation.release(sequence)
-        if sequence.computed > len(sequence.tokens):  # it ended in the midst of an accepted draft
-            sequence.computed = len(sequence.tokens)
+        useful = min(len(sequence.tokens), sequence.reusable)
+        if sequence.computed > useful:  # it ended in the midst of an accepted draft, or its cells were moved
+            sequence.computed = useful
             self.roll_back(sequence)
         self._memory.keep(
             sequence.slot, sequence.tokens[: sequence.computed], sequence.partition, draft=sequence.is_hint

@@ -21,6 +21,12 @@ from backends.backend import Feature
 HANDICAP_MS: dict[Feature, float] = {"chat": 0, "completion": 0, "summarize": 3_000, "batch": 15_000}
 """How much later a request seems to have come: what came up to that much after it goes first."""
 
+PATIENT: frozenset[Feature] = frozenset(("summarize", "batch"))
+"""Features that nobody sits and waits for: they may not take all streams."""
+
+MIN_LEFT_OUT = 16
+"""Tokens that have to come free when the oldest are left out: for fewer, an answer rather ends than stumbles on."""
+
 EFFICIENT_CHUNK = 128
 """Tokens of a prompt that are worth a step of their own: on a CPU fewer cost more each, and more do not cost less."""
 
@@ -114,12 +120,40 @@ def prefill_budget(decoding: bool, plain: float, prompt_token: float, gap: float
     return int(max(MIN_CHUNK, min(max(least, aim), (longest - plain) / prompt_token)))
 
 
-def answer_limit(prompt: int, asked: int | None, default: int, n_ctx: int) -> int:
+def places(line: Items[Feature], running: Items[Feature], streams: int, patient: int) -> list[int]:
+    """Who of the waiting `line` gets a free stream, by their index: in this order, as long as there are any.
+
+    At most `patient` of the `streams` are for `PATIENT` features; those that find them taken let others pass.
+    """
+    free = streams - len(running)
+    free_patient = patient - sum(feature in PATIENT for feature in running)
+    chosen: list[int] = []
+    for index, feature in enumerate(line):
+        if len(chosen) >= free:
+            break
+        if feature in PATIENT:
+            if free_patient <= 0:
+                continue
+            free_patient -= 1
+        chosen.append(index)
+    return chosen
+
+
+def leaves_out(held: int, keep: int) -> int:
+    """How many tokens behind the first `keep` of the `held` ones give way when the context is full; 0: none can."""
+    oldest = (held - keep) // 2
+    return oldest if oldest >= MIN_LEFT_OUT else 0
+
+
+def answer_limit(prompt: int, asked: int | None, default: int, n_ctx: int, shifts: bool = False) -> int:
     """How many tokens the answer may have: what was asked for, else the default cut to what the prompt leaves.
 
-    0 or less when prompt and answer do not fit `n_ctx`: the request has to be refused.
+    0 or less when prompt and answer do not fit `n_ctx`: the request has to be refused. `shifts`: an answer that fills
+    the context leaves out what is old and goes on, so it only needs room for a first token.
     """
     room = n_ctx - prompt
+    if shifts and room >= 1:
+        return default if asked is None else asked
     if asked is None:
         return min(default, room)
     return asked if asked <= room else 0

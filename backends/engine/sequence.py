@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -62,9 +63,11 @@ class Sequence:
     `tokens` is the prompt and what was sampled so far; the first `computed` of them are in the KV cache. While more
     than one is pending the sequence prefills; with one pending it decodes. `slot` is llama.cpp's sequence id, -1 while
     it waits. `cached` counts prompt tokens that were in the cache before; they are shared within a `partition` only.
-    `fills_context`: its limit is what the context leaves. `due` is its place in line, where it stays for `patience`
-    seconds at most. While it is parked it keeps what it has and nothing is computed for it. Times are milliseconds
-    since `arrival`.
+    `fills_context`: its limit is what the context leaves. With context shift it holds `window` tokens at most, and what
+    gives way stands behind the first `keep`; `left_out` have done so, and if `is_moved`, the cells of those behind them
+    are not what their tokens alone would give. `due` is its place in line, where it stays for `patience` seconds at
+    most. While it is parked it keeps what it has and nothing is computed for it. Times are milliseconds since
+    `arrival`.
     """
 
     def __init__(
@@ -86,6 +89,10 @@ class Sequence:
         self.partition = partition
         self.feature = feature
         self.fills_context = False
+        self.window = sys.maxsize
+        self.keep = 0
+        self.left_out = 0
+        self.is_moved = False
         self.due = 0.0
         self.patience = math.inf
         self.loaded_ms = 0.0  # how long it waited for the model
@@ -154,12 +161,27 @@ class Sequence:
     @property
     def completion_tokens(self) -> int:
         """Tokens sampled so far."""
-        return len(self.tokens) - self.prompt_tokens
+        return len(self.tokens) + self.left_out - self.prompt_tokens
+
+    @property
+    def reusable(self) -> int:
+        """How many of its first tokens are in the KV cache as any other sequence that begins with them has them."""
+        return min(self.computed, self.keep) if self.is_moved else self.computed
 
     @property
     def cells(self) -> int:
-        """KV cells that it may need: prompt and answer. A draft never reaches beyond the answer's limit."""
-        return self.prompt_tokens + self.limit
+        """KV cells that it may need: prompt and answer. A draft never reaches beyond the answer's limit, or these."""
+        return min(self.prompt_tokens + self.limit, self.window)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it goes on, but there is no cell for its last token."""
+        return len(self.tokens) > self.cells
+
+    def leave_out(self, tokens: int) -> None:
+        """The `tokens` oldest ones behind those to `keep` are no longer part of it."""
+        del self.tokens[self.keep : self.keep + tokens]
+        self.left_out += tokens
 
     @property
     def age(self) -> float:

@@ -131,8 +131,8 @@ class Speculation:
         return streams in self._costs and self._drafted_steps < PLAIN_EVERY and self._credit.allows()
 
     def _most(self, it: Sequence) -> int:
-        """The longest draft that `it` can use: the step gives one token more than are accepted."""
-        return min(self._draft_max, it.limit - it.completion_tokens - 1)
+        """The longest draft that `it` can use, and has cells for: the step gives one token more than are accepted."""
+        return min(self._draft_max, it.limit - it.completion_tokens - 1, it.cells - len(it.tokens))
 
     def _best_offer(self, it: Sequence) -> Offer | None:
         """What is likeliest to be accepted; what costs nothing has a small advantage."""

@@ -60,7 +60,8 @@ class Stepper:
         sequences = [self._running[chunk.key] for chunk in plan]
         jobs = [_job(it, chunk, drafts.get(it.key, [])) for it, chunk in zip(sequences, plan, strict=True)]
         prompts = [chunk for chunk in plan if chunk.tokens > 1]
-        if not self._inbox.begin_step(frozenset(chunk.key for chunk in prompts)):
+        interruptible = frozenset() if self._runner.is_moving else frozenset(chunk.key for chunk in prompts)
+        if not self._inbox.begin_step(interruptible):
             return
         begun = time.perf_counter()
         code = self._runner.decode(jobs)

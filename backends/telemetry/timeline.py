@@ -100,7 +100,7 @@ class Timeline:
                     "cancelled": "cancelled",
                     "interrupted": "interrupted",
                 }
-                self.detail = event.detail
+                self.detail = event.detail or self.detail
                 self.end(outcomes.get(event.finish_reason, "complete"), at)
             case Error():
                 self.error = event
@@ -175,6 +175,8 @@ class Timeline:
             self._close_live(at)
             self.status_ms = at
         self.status = status
+        if status.status == "generating":
+            self.detail = status.detail
         if status.ms is not None:
             stage = STAGE_OF[status.status]
             self._live[stage] = Span(stage, max(0.0, at - status.ms), status.ms, "derived")

@@ -75,4 +75,6 @@ PHASES = ["loading", "queued", "prefilling", "generating", "token"]
 
 
 def _phase(event: Event) -> str:
+    if isinstance(event, Status) and event.status == "generating" and event.detail:
+        return "news"  # of an answer that goes on
     return event.status if isinstance(event, Status) else type(event).__name__.lower()

@@ -21,9 +21,9 @@ from tests.engine.conftest import StartEngine
 
 
 @asynccontextmanager
-async def occupied(engine: Engine, max_tokens: int = 3000) -> AsyncIterator[None]:
+async def occupied(engine: Engine, max_tokens: int = 3000, **fields: object) -> AsyncIterator[None]:
     """While it is open, an answer takes one stream; on the slow model it would do so for many seconds."""
-    stream = engine.stream(request("refund", max_tokens))
+    stream = engine.stream(request("refund", max_tokens, **fields))
     async for event in stream:
         if isinstance(event, Token):
             break
@@ -56,6 +56,17 @@ async def test_chats_go_before_batches_and_batches_in_their_order(start: StartEn
     assert ended == ["c", "s", "b1", "b2"]
     assert answers["b1"].statuses("queued")[0].position == 1
     assert max(status.position for status in answers["b1"].statuses("queued")) == 3
+
+
+async def test_batches_leave_a_stream_to_chats(start: StartEngine, slow: Path) -> None:
+    """Batch work has two of three streams: more of it waits, and a chat that comes after it does not."""
+    engine = await start(model=str(slow), max_streams=3)
+    async with occupied(engine, feature="batch"), occupied(engine, feature="batch"):
+        waiting = await queued(engine, "b3", feature="batch")
+        chat = await ask(engine, "c", 4)
+        assert not waiting.done()
+        assert [status for status in chat.statuses("queued") if status.position] == []
+    assert (await waiting).done.finish_reason == "length"
 
 
 async def test_a_batch_prompt_yields_to_a_chat_between_chunks(

@@ -79,6 +79,21 @@ class Twin(RuleBasedStateMachine):
         self.cells.fill(slot, tokens)
         self.used[slot] = tokens
 
+    @rule(slot=slots, start=counts)
+    def detach(self, slot: int, start: int) -> None:
+        if slot not in self.owned:
+            return
+        owned = self.owned[slot]
+        others = {cell for other, cells in self.owned.items() if other != slot for cell in cells}
+        anew = {at for at, cell in enumerate(owned) if at >= start and cell in others}
+        if len(anew) > TOTAL - len(self.in_use(kept=True)):
+            with pytest.raises(ValueError):
+                self.cells.detach(slot, start)
+            return
+        self.cells.detach(slot, start)
+        self.owned[slot] = [next(self.fresh) if at in anew else cell for at, cell in enumerate(owned)]
+        assert self.cells.shared(slot) <= start
+
     @rule(slot=slots)
     def settle(self, slot: int) -> None:
         if slot not in self.owned:
@@ -112,6 +127,7 @@ class Twin(RuleBasedStateMachine):
             others = {cell for other, cells in self.owned.items() if other != slot for cell in cells}
             shared = sum(cell in others for cell in owned)
             assert self.cells.shared(slot) >= shared, "a cell of two sequences outside the stretches"
+            assert self.cells.lent(slot) == shared
             giver, tokens = self.cells.ahead(slot)
             best = max((self.common(slot, other) for other in self.owned if other != slot), default=0)
             assert tokens == max(self.used[slot], best)

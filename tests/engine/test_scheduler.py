@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from backends.backend import Feature
 from backends.engine.kv_cells import KvCells
+from backends.engine.options import EngineOptions
 from backends.engine.scheduler import (
     EFFICIENT_CHUNK,
     FIRST_CHUNK,
     HANDICAP_MS,
     MAX_CHUNK,
     MIN_CHUNK,
+    PATIENT,
     SLOWDOWN,
     Active,
     Candidate,
@@ -26,6 +28,7 @@ from backends.engine.scheduler import (
     batch_is_formed,
     expected_waits,
     place_in_line,
+    places,
     plan_step,
     prefill_budget,
 )
@@ -145,6 +148,45 @@ def test_a_batch_request_is_served_whatever_keeps_coming(arrivals: list[tuple[in
     for at, (came, feature) in enumerate(served):
         overtakers = [other for other in served[:at] if other[0] > came]
         assert all(other[0] <= came + HANDICAP_MS[feature] for other in overtakers)
+
+
+lines = st.lists(features, max_size=10)
+
+
+def naive_places(line: list[Feature], running: list[Feature], streams: int, patient: int) -> list[int]:
+    """One at a time: the first in line who may have one of the streams that are left takes it."""
+    chosen: list[int] = []
+    while len(running) < streams:
+        taken = len([feature for feature in running if feature in ("summarize", "batch")])
+        may = [
+            at for at, it in enumerate(line) if at not in chosen and (it in ("chat", "completion") or taken < patient)
+        ]
+        if not may:
+            break
+        chosen.append(may[0])
+        running = [*running, line[may[0]]]
+    return chosen
+
+
+@given(lines, lines, st.integers(1, 6), st.integers(1, 6))
+def test_streams_go_to_whom_the_naive_twin_gives_them(
+    line: list[Feature], running: list[Feature], streams: int, patient: int
+) -> None:
+    chosen = places(line, running, streams, patient)
+    assert chosen == naive_places(line, running, streams, patient)
+    people = [at for at, feature in enumerate(line) if feature not in PATIENT]
+    assert not chosen or chosen == sorted(set(chosen))
+    if not running and patient < streams and people:
+        assert people[0] in chosen, "a chat finds a stream however much work stands before it"
+
+
+def test_one_stream_is_for_everybody() -> None:
+    assert places(["batch", "chat"], [], 1, EngineOptions(model="m", max_streams=1).patient_streams) == [0]
+    assert [EngineOptions(model="m", max_streams=4, batch_streams=given).patient_streams for given in (0, 2, 9)] == [
+        3,
+        2,
+        4,
+    ]
 
 
 # ---- how long it takes
@@ -290,3 +332,11 @@ def test_every_request_runs_to_its_end_within_the_cells(
 )
 def test_answer_limit(prompt: int, asked: int | None, expected: int) -> None:
     assert answer_limit(prompt, asked, default=256, n_ctx=1024) == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "asked", "expected"),
+    [(900, None, 256), (100, 9000, 9000), (1023, 50, 50), (1024, 50, 0), (1024, None, 0), (2000, None, -976)],
+)
+def test_an_answer_that_shifts_needs_room_for_one_token_only(prompt: int, asked: int | None, expected: int) -> None:
+    assert answer_limit(prompt, asked, default=256, n_ctx=1024, shifts=True) == expected

@@ -46,6 +46,20 @@ def test_the_backends_token_count_wins_over_chunks() -> None:
     assert summarize(timeline).tpot == 10
 
 
+def test_what_an_answer_in_a_full_context_has_left_out_is_known_before_its_end() -> None:
+    events = [
+        (10.0, Status("generating")),
+        (20.0, Token("a")),
+        (30.0, Status("generating", detail="old ones left out")),
+    ]
+    assert played(*events[:2]).detail == ""
+    timeline = played(*events, (40, Token("b")))
+    timeline.end("cancelled", 50)
+    assert timeline.detail == "old ones left out"
+    assert played(*events, (40, Done(2, 40))).detail == "old ones left out"
+    assert played(*events, (40, Done(2, 40, detail="all of it"))).detail == "all of it"
+
+
 def test_tpot_needs_two_tokens_and_time_between() -> None:
     assert tpot(1, 9, 1) is None
     assert tpot(9, 9, 5) is None

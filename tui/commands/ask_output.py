@@ -98,8 +98,8 @@ class TextOutput:
             footnotes = [f"[{plain(c.id)}] {_place(c)}" for c in self._citations.values()]
             self._stdout.write("\n" + "\n".join(footnotes) + "\n")
             self._stdout.flush()
-        if timeline.error is None and timeline.outcome in _ENDINGS:
-            self._complain(timeline.detail or _ENDINGS[timeline.outcome])
+        if timeline.error is None and (words := timeline.detail or _ENDINGS.get(timeline.outcome)):
+            self._complain(words)
 
     def _scrubbed(self, text: str) -> str:
         ready, self._held = hold(self._held + text)

@@ -105,6 +105,8 @@ def test_an_error_keeps_the_text_and_explains_itself() -> None:
 def test_endings_that_are_not_obvious_are_told() -> None:
     assert "truncated" in printed([Token("a"), Done(1, 1.0, "length")])[1]
     assert printed([Token("a"), Done(1, 1.0, "length", "the context is full")])[1] == "llmchat: the context is full\n"
+    left_out = "the 90 oldest tokens were left out"
+    assert printed([Token("a"), Done(1, 1.0, "stop", left_out)])[1] == f"llmchat: {left_out}\n"
     assert "interrupted" in printed([Token("a")])[1]
     assert printed([Token("a")], ending="cancelled") == ("a\n", "")
     assert printed([], ending="cancelled") == ("", "")
