@@ -1,7 +1,8 @@
 """Whole states of sequences, kept for prompts that go on exactly where one of them ended. Pure: no llama.cpp here.
 
 Recurrent and hybrid models (Mamba, Jamba, LFM2, ...) hold a sequence as one state that has swallowed all its tokens: no
-part of it can be dropped or shared. What can be done is to go on from a copy. Copies are made where prompts are likely
+part of it can be dropped or shared. Of models with sliding windows (Gemma, gpt-oss, ...) only the end of a sequence is
+certain to be there for all layers. What can be done is to go on from a copy. Copies are made where prompts are likely
 to go on: at the end of a prompt (the next turn's begins with it) and at the end of an answer.
 """
 

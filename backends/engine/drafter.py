@@ -236,8 +236,8 @@ class ModelDrafter:
         while agreed < min(len(said), len(branch.drafted)) and said[agreed] == branch.drafted[agreed]:
             agreed += 1
         branch.computed += agreed
-        if agreed < len(branch.drafted):
-            self._runner.remove(branch.slot, branch.computed)
+        if agreed < len(branch.drafted) and not self._runner.remove(branch.slot, branch.computed):
+            branch.computed = 0
         branch.drafted = []
         self._account(branch)
 

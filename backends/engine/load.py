@@ -157,11 +157,10 @@ def _token_bytes(c: Any, model: Any, metadata: dict[str, str], options: EngineOp
 
 
 def _residency(c: Any, model: Any, options: EngineOptions) -> Residency:
-    """Where prefixes are kept. Recurrent and hybrid models have no parts to keep: see checkpoints.py.
-
-    Sliding windows are no obstacle, as llama.cpp keeps their full length here (`swa_full`, its default).
-    """
+    """Where prefixes are kept. Memories that have no parts to keep have checkpoints: see `Runner.is_divisible`."""
     if options.kv_residency == "none" or c.llama_model_is_recurrent(model) or c.llama_model_is_hybrid(model):
+        return "none"
+    if c.llama_model_n_swa(model):
         return "none"
     if options.kv_residency != "auto":
         return options.kv_residency
@@ -189,7 +188,7 @@ def _open_context(
     params.n_ctx = cells
     params.n_batch, params.n_ubatch = options.n_batch, min(options.n_ubatch, options.n_batch)
     params.n_seq_max, params.n_outputs_max = slots_outputs  # it asserts that every sequence may have an output
-    params.swa_full = True
+    params.swa_full = True  # so that windows seldom miss what a draft or an aborted step has passed (Runner.remove)
     threads = options.n_threads or threads_for(int(c.llama_model_size(model)), physical_cores())
     params.n_threads = params.n_threads_batch = threads
     params.flash_attn_type = _FLASH[_flash_attention(c, model, options, cells)]

@@ -285,5 +285,5 @@ def host_limit(options: EngineOptions) -> int:
 
 def _checkpoints(runner: Runner, options: EngineOptions) -> Checkpoints | None:
     """None where the model's memory can be shared in parts, or nothing is to be kept."""
-    wanted = not runner.can_roll_back and options.kv_residency != "none"
+    wanted = not runner.is_divisible and options.kv_residency != "none"
     return Checkpoints(host_limit(options)) if wanted else None

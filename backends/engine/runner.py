@@ -64,7 +64,8 @@ class Runner:
         self._c = self.library
         self.is_abortable = not options.n_gpu_layers or not self._c.llama_supports_gpu_offload()  # CPU only
         self._memory = self._c.llama_get_memory(self._context)
-        self.can_move = self.can_roll_back and bool(self._c.llama_memory_can_shift(self._memory))
+        self._window = int(self._c.llama_model_n_swa(self._model))
+        self.can_move = self.is_divisible and bool(self._c.llama_memory_can_shift(self._memory))
         self.is_moving = False  # cells were moved, which the next `decode` carries out: it must not be aborted
         self.vocab: Any = self._c.llama_model_get_vocab(self._model)
         self._vocab_lock = threading.Lock()
@@ -123,6 +124,16 @@ class Runner:
     def can_roll_back(self) -> bool:
         """Whether `remove` can forget the end of a sequence. Recurrent and hybrid models can only forget it all."""
         return not (self._c.llama_model_is_recurrent(self._model) or self._c.llama_model_is_hybrid(self._model))
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether the first part of a sequence can be kept, shared and gone on from, wherever it ends.
+
+        Not behind sliding windows either: llama.cpp gives cells that a window has passed to others, from any sequence
+        and even where it keeps the full length (`swa_full`, `llama_kv_cache::find_slot`), and a saved state has but the
+        last window of those layers.
+        """
+        return self.can_roll_back and not self._window
 
     # ---- text and tokens
 
@@ -282,11 +293,22 @@ class Runner:
         return row_logits
 
     def remove(self, slot: int, start: int) -> bool:
-        """Empty the cells of `slot` from position `start` on. False when the model's memory can only forget it all."""
-        if self._c.llama_memory_seq_rm(self._memory, slot, start, -1):
+        """Empty the cells of `slot` from position `start` on.
+
+        False when the model's memory can only forget it all, or a sliding window would look at what is gone; then all
+        of `slot` is empty.
+        """
+        if self._c.llama_memory_seq_rm(self._memory, slot, start, -1) and self._sees_all(slot, start):
             return True
         self._c.llama_memory_seq_rm(self._memory, slot, -1, -1)
         return False
+
+    def _sees_all(self, slot: int, position: int) -> bool:
+        """Whether all that a token at `position` looks at in a sliding window is there."""
+        if not self._window or not position:
+            return True
+        first = int(self._c.llama_memory_seq_pos_min(self._memory, slot))  # of the layers with a window
+        return 0 <= first <= max(0, position - self._window + 1)
 
     def take_out(self, slot: int, start: int, end: int) -> None:
         """Empty the cells of `slot` from position `start` to `end`; those behind move up.

@@ -215,6 +215,8 @@ def _load_drafter(target: Runner, options: EngineOptions, on_progress: Callable[
         options, model=options.draft_model, draft_model="", draft="off", n_ctx=info.n_ctx, kv_cells=info.kv_cells
     )
     runner = Runner(own, lambda _part: on_progress(1.0))
+    if not runner.is_divisible:
+        own = msgspec.structs.replace(own, kv_residency="none")  # it always reads from the beginning
     problem = difference(target.vocabulary(), runner.vocabulary())
     if not runner.can_roll_back:
         problem = "its memory cannot forget the end of a sequence (a recurrent or hybrid model)"

@@ -11,12 +11,13 @@ from backends.engine.load import _flash_attention, _residency
 from backends.engine.options import EngineOptions
 
 
-def library(gpu: bool = False, recurrent: bool = False, hybrid: bool = False, heads: int = 8) -> Any:
+def library(gpu: bool = False, recurrent: bool = False, hybrid: bool = False, window: int = 0, heads: int = 8) -> Any:
     """The questions that llama.cpp is asked."""
     return SimpleNamespace(
         llama_supports_gpu_offload=lambda: gpu,
         llama_model_is_recurrent=lambda model: recurrent,
         llama_model_is_hybrid=lambda model: hybrid,
+        llama_model_n_swa=lambda model: window,
         llama_model_n_head=lambda model: heads,
     )
 
@@ -32,6 +33,7 @@ def library(gpu: bool = False, recurrent: bool = False, hybrid: bool = False, he
         ({"kv_residency": "none"}, {"gpu": True}, "none"),
         ({"kv_residency": "device"}, {"recurrent": True}, "none"),
         ({}, {"hybrid": True}, "none"),
+        ({"kv_residency": "host"}, {"window": 1024}, "none"),
     ],
 )
 def test_where_prefixes_are_kept(options: Any, machine: Any, expected: str) -> None:
