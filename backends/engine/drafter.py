@@ -132,7 +132,12 @@ class ModelDrafter:
 
         A sequence that is new here begins with what is left of others that began like it.
         """
-        branch = self._branches.get(it.key) or self._begin(it)
+        branch = self._branches.get(it.key)
+        if branch is None:
+            if not self._has_cells_for(it):
+                self._lost.add(it.key)
+                return
+            branch = self._begin(it)
         if branch.behind <= MAX_BEHIND:
             return
         begun = time.perf_counter()
@@ -211,6 +216,13 @@ class ModelDrafter:
         if prefix is not None and kept > tokens:
             giver, tokens = prefix.slot, kept
         return (giver, tokens, prefix) if tokens >= MIN_SHARED else (-1, 0, None)
+
+    def _has_cells_for(self, it: Sequence) -> bool:
+        """Whether `it` can begin here: of what it shares in the target's cache, not all may have been read."""
+        giver, tokens, _ = self._inheritance(it)
+        is_live = any(giver == other.slot for other in self._branches.values())  # a kept one may have to leave for it
+        cost = self.memory.cells.cost(it.cells, giver, tokens) if is_live else it.cells
+        return cost <= self.memory.available
 
     def _begin(self, it: Sequence) -> _Branch:
         self._behind.pop(it.key, None)

@@ -19,6 +19,7 @@ from backends.engine import Engine, EngineOptions
 from backends.engine.draft_length import Lengths, Want
 from backends.engine.draw import Draw
 from backends.engine.runner import Job, Runner
+from backends.engine.sequence import Sequence
 from backends.engine.speculation import Speculation
 from backends.engine.template import tokenize
 from backends.errors import BackendError, Code
@@ -377,3 +378,28 @@ async def test_a_draft_that_is_not_there_is_named(pair: Pair, tmp_path: Path) ->
 def test_drafting_with_a_model_needs_one() -> None:
     with pytest.raises(ValueError, match="draft_model"):
         EngineOptions(model="x", draft="model")
+
+
+@pytest.mark.usefixtures("drafting")
+async def test_what_the_target_holds_once_may_be_too_much_for_the_draft_model(
+    start: StartEngine, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two share a long prompt, and the draft model has read the beginning of it for the younger one only: it has no
+    cells for both, and drafts for one of them."""
+    plain = await start(model=str(pair.target), draft="off")
+    engine = await start(model=str(pair.target), draft_model=str(pair.good), draft="model", n_ctx=512, kv_cells=512)
+    long = "refund the invoice and the plan " * 32
+    reads: list[int] = []
+
+    def one_chunk_each(self: Speculation, it: Sequence, *_: Any) -> bool:
+        keys = sorted(other.key for other in engine._steps._running) if engine._steps else []
+        turn = len(keys) == 2 and it.key == keys[1 if not reads else 0]
+        reads.extend([it.key] * turn)
+        return turn
+
+    monkeypatch.setattr(Speculation, "_worth_reading", one_chunk_each)
+    first, second = await asyncio.gather(ask(engine, long, 60), ask(engine, long, 60))
+    assert len(set(reads)) == 2
+    assert 256 < (first.metas[0].prompt_tokens or 0) < 392
+    expected = (await ask(plain, long, 60)).text
+    assert (first.text, second.text) == (expected, expected)
