@@ -24,12 +24,12 @@ def test_the_import_contracts_hold() -> None:
     "module",
     [
         *("backends.providers.local", "backends.providers.openai", "backends.providers.ollama"),
-        *("backends.engine", "backends.rag", "tui.cli"),
+        *("backends.engine", "backends.rag", "tui.cli", "tui.__main__"),
     ],
 )
 def test_importing_a_doorway_is_cheap(module: str) -> None:
     """What is heavy is imported when it is used: the prompt must be there at once, `--version` in no time."""
-    heavy = {"llama_cpp", "numpy", "httpx", "starlette", "uvicorn", "textual", "markdown_it", "sqlite3", "pydantic"}
+    heavy = {"llama_cpp", "numpy", "httpx", "starlette", "uvicorn", "textual", "markdown_it", "sqlite3"}
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & {heavy!r}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert loaded == []
@@ -38,12 +38,12 @@ def test_importing_a_doorway_is_cheap(module: str) -> None:
 def test_the_way_to_the_first_frame_is_light() -> None:
     """What `llmchat` imports before its prompt stands there, the modules of all providers that are configured too."""
     late = {
-        *("llama_cpp", "numpy", "httpx", "starlette", "uvicorn", "jinja2", "markdown_it", "pygments.lexers"),
+        *("typer", "llama_cpp", "numpy", "httpx", "starlette", "uvicorn", "jinja2", "markdown_it", "pygments.lexers"),
         *("tomllib", "html", "secrets", "tui.screens.help", "tui.screens.sources", "tui.screens.backends"),
     }
     code = f"""
 import sys
-import tui.cli, tui.commands.chat, tui.defect_app, tui.history, tui.target, textual.drivers.linux_driver
+import tui.__main__, tui.commands.chat, tui.defect_app, tui.history, tui.target, textual.drivers.linux_driver
 from backends import providers
 providers.check(tui.target.Target(url="http://127.0.0.1:9").load())
 print(*sorted(set(sys.modules) & {late!r}))

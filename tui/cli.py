@@ -1,127 +1,321 @@
-"""The `llmchat` command: which command is meant, and where every failure becomes one line and an exit code.
+"""The `llmchat` command: options and subcommands.
 
-What a command needs is imported when it is called: `llmchat --version` imports nothing but argparse.
+What a command needs is imported when it is called: `llmchat --version` imports nothing but typer.
 """
 
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import Annotated
 
-from tui import arguments, garbage
-from tui.exit_codes import ExitCode, of_error
+import typer
 
-if TYPE_CHECKING:
-    from tui.target import Target
+from tui import garbage
+from tui.exit_codes import TABLE, ExitCode
+from tui.leaving import leave
 
+app = typer.Typer(
+    name="llmchat",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
-def main() -> None:
-    """The console script."""
-    match sys.argv[1:]:
-        case ["bench", "engine", *rest]:
-            _exit(_bench_engine, arguments.bench_engine(rest))
-        case [name, *rest] if name in COMMANDS:
-            parse, command = COMMANDS[name]
-            _exit(command, parse(rest))
-        case given:
-            _exit(_chat, arguments.chat(given))
+_FOLDER = "~/Library/Application Support" if sys.platform == "darwin" else "~/.config"
 
-
-def _chat(given: Namespace) -> ExitCode:
-    garbage.put_off()
-    from tui.commands import chat
-
-    return chat.run(_target(given), given.resume)
-
-
-def _ask(given: Namespace) -> ExitCode:
-    from tui.commands.ask import Question, run
-    from tui.commands.ask_sampling import read_sampling
-
-    sampling = read_sampling(
-        given.temperature, given.seed, given.top_p, given.stop or (), given.json_schema, given.grammar
-    )
-    question = Question(
-        given.words,
-        given.system,
-        given.max_tokens,
-        sampling,
-        given.reasoning,
-        given.json,
-        given.stats,
-        given.sources,
-    )
-    return run(_target(given), question)
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="PATH", help=f"Default: $LLMCHAT_CONFIG, {_FOLDER}/llmchat/config.toml."),
+]
+BackendName = Annotated[str | None, typer.Option("--backend", metavar="NAME", help="A backend of the configuration.")]
+Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="A server of any kind; no configuration needed.")]
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", metavar="MODEL", help="The model's name; FILE.gguf: run that file here.")
+]
+KeyVariable = Annotated[
+    str | None, typer.Option("--api-key-env", metavar="NAME", help="Environment variable with the key for --url.")
+]
+Docs = Annotated[
+    Path | None, typer.Option("--docs", metavar="FOLDER", help="Answer from these documents, with citations.")
+]
+Record = Annotated[
+    Path | None, typer.Option("--record", metavar="FOLDER", help="Record every answer there, for the replay backend.")
+]
 
 
-def _serve(given: Namespace) -> ExitCode:
-    from tui.commands import serve
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
 
-    return serve.run(_target(given), given.host, given.port, given.uds, given.token_env, given.resume_grace)
-
-
-def _backends(given: Namespace) -> ExitCode:
-    from tui.commands import backends
-
-    return backends.run(_target(given), given.models)
+        typer.echo(f"llmchat {version('llmchat')}")
+        raise typer.Exit
 
 
-def _doctor(given: Namespace) -> ExitCode:
-    from tui.commands import doctor
+@app.callback(invoke_without_command=True)
+def chat(
+    context: typer.Context,
+    config: Config = None,
+    backend: BackendName = None,
+    url: Url = None,
+    model: Model = None,
+    api_key_env: KeyVariable = None,
+    docs: Docs = None,
+    record: Record = None,
+    resume: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the newest conversation.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Chat with a language model, and see where the time goes.
 
-    return doctor.run(_target(given), given.json)
+    Without a command: the chat, on the embedded demo model unless told otherwise.
+    """
+    given = (config, backend, url, model, api_key_env, docs, record)
+    if context.invoked_subcommand is not None:
+        if resume or any(value is not None for value in given):
+            raise typer.BadParameter(f"options belong behind the command: llmchat {context.invoked_subcommand} --...")
+        return
 
+    def command() -> ExitCode:
+        garbage.put_off()
+        from tui.commands import chat
+        from tui.target import Target
 
-def _bench_load(given: Namespace) -> ExitCode:
-    from tui.commands import bench
+        return chat.run(Target(*given), resume)
 
-    asked = {name: value for name, value in vars(given).items() if name in bench.LoadRequest.__struct_fields__}
-    return bench.load(_target(given), bench.LoadRequest(**asked))
-
-
-def _bench_engine(given: Namespace) -> ExitCode:
-    from tui.commands import bench
-
-    return bench.engine(bench.EngineRequest(**vars(given)))
-
-
-def _target(given: Namespace) -> Target:
-    """The options that choose a backend, of a command that may not have all of them."""
-    from tui.target import Target
-
-    return Target(**{name: value for name, value in vars(given).items() if name in Target.__struct_fields__})
-
-
-COMMANDS: dict[str, tuple[Callable[[list[str]], Namespace], Callable[[Namespace], ExitCode]]] = {
-    "ask": (arguments.ask, _ask),
-    "serve": (arguments.serve, _serve),
-    "backends": (arguments.backends, _backends),
-    "doctor": (arguments.doctor, _doctor),
-    "bench": (arguments.bench_load, _bench_load),
-}
-
-
-def _exit(command: Callable[[Namespace], ExitCode], given: Namespace) -> NoReturn:
-    """Run `command` and leave with its exit code. The one place that catches everything: nobody sees a traceback."""
-    try:
-        code = command(given)
-    except KeyboardInterrupt:
-        code = ExitCode.CANCELLED
-    except Exception as error:  # noqa: BLE001
-        code = _reported(error)
-    sys.exit(code)
+    leave(command)
 
 
-def _reported(error: Exception) -> ExitCode:
-    """Tell what went wrong in one line on stderr. Called while `error` is being handled."""
-    from backends.errors import BackendError
+@app.command(epilog="\b\n" + TABLE)
+def ask(
+    words: Annotated[list[str] | None, typer.Argument(metavar="QUESTION", help="'-' reads it from stdin.")] = None,
+    config: Config = None,
+    backend: BackendName = None,
+    url: Url = None,
+    model: Model = None,
+    api_key_env: KeyVariable = None,
+    docs: Docs = None,
+    record: Record = None,
+    system: Annotated[str, typer.Option("--system", "-s", metavar="TEXT", help="The system prompt.")] = "",
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, metavar="N", help="End the answer there.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", "-t", min=0.0, metavar="T", help="0 is greedy.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Draw the same answer again.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option("--top-p", min=0.0, max=1.0, metavar="P", help="Draw from the likeliest tokens.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", metavar="TEXT", help="End the answer before it; may be repeated.")
+    ] = None,
+    json_schema: Annotated[
+        Path | None, typer.Option("--json-schema", metavar="FILE", help="Answer in JSON of this schema.")
+    ] = None,
+    grammar: Annotated[
+        Path | None, typer.Option("--grammar", metavar="FILE", help="Answer by this grammar (GBNF).")
+    ] = None,
+    reasoning: Annotated[
+        bool, typer.Option("--reasoning/--no-reasoning", help="Whether a model that can think may do so.")
+    ] = True,
+    json: Annotated[
+        bool, typer.Option("--json", help="Every event as a JSON line; the last is done or error.")
+    ] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Latencies and their account, on stderr.")] = False,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="List the citations; a terminal always gets them.")
+    ] = False,
+) -> None:
+    """Answer one question on stdout, streaming. What is piped in is put before the question."""
 
-    if isinstance(error, BackendError):
-        print(f"llmchat: {error.message}", file=sys.stderr)
-        return of_error(error.code)
-    from tui import log_file
+    def command() -> ExitCode:
+        from tui.commands.ask import Question, run
+        from tui.commands.ask_sampling import read_sampling
+        from tui.target import Target
 
-    print(f"llmchat: {type(error).__name__}: {' '.join(str(error).split())}; {log_file.defect()}", file=sys.stderr)
-    return ExitCode.DEFECT
+        target = Target(config, backend, url, model, api_key_env, docs, record)
+        sampling = read_sampling(temperature, seed, top_p, stop or (), json_schema, grammar)
+        return run(target, Question(words or (), system, max_tokens, sampling, reasoning, json, stats, sources))
+
+    leave(command)
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    backend: BackendName = None,
+    url: Url = None,
+    model: Model = None,
+    api_key_env: KeyVariable = None,
+    docs: Docs = None,
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Listen there.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="0: any free port.")] = 8080,
+    uds: Annotated[Path | None, typer.Option("--uds", metavar="PATH", help="Listen on a Unix socket instead.")] = None,
+    token_env: Annotated[
+        str | None,
+        typer.Option("--token-env", metavar="NAME", help="Environment variable with the token clients need."),
+    ] = None,
+    resume_grace: Annotated[
+        float,
+        typer.Option(
+            "--resume-grace",
+            min=0.0,
+            max=3600.0,
+            metavar="SECONDS",
+            help="How long a client that lost the connection can come back.",
+        ),
+    ] = 10.0,
+) -> None:
+    """Put a backend on HTTP, as a stream of server-sent events."""
+
+    def command() -> ExitCode:
+        from tui.commands import serve
+        from tui.target import Target
+
+        target = Target(config, backend, url, model, api_key_env, docs)
+        return serve.run(target, host, port, uds, token_env, resume_grace)
+
+    leave(command)
+
+
+@app.command()
+def backends(
+    config: Config = None,
+    models: Annotated[bool, typer.Option("--models", help="Ask each server which models it has.")] = False,
+) -> None:
+    """List the configured backends, whether each can be used, and what else runs on this machine."""
+
+    def command() -> ExitCode:
+        from tui.commands import backends
+        from tui.target import Target
+
+        return backends.run(Target(config=config), models)
+
+    leave(command)
+
+
+@app.command()
+def doctor(
+    config: Config = None,
+    backend: BackendName = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="FILE.gguf", help="What of this model fits here.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+) -> None:
+    """Versions, build, machine, configuration, folders, terminal; and what of a model fits into memory."""
+
+    def command() -> ExitCode:
+        from tui.commands import doctor
+        from tui.target import Target
+
+        return doctor.run(Target(config, backend, model=model), json)
+
+    leave(command)
+
+
+bench = typer.Typer(help="Measure: load on any backend, or our engine beside llama-server.", rich_markup_mode=None)
+app.add_typer(bench, name="bench", invoke_without_command=True)
+
+
+@bench.callback(invoke_without_command=True)
+def bench_load(
+    context: typer.Context,
+    config: Config = None,
+    backend: BackendName = None,
+    url: Url = None,
+    model: Model = None,
+    api_key_env: KeyVariable = None,
+    docs: Docs = None,
+    prompt: Annotated[
+        str, typer.Option("--prompt", metavar="TOKENS", help="128, 16-256, normal:M,D or lognormal:MEDIAN,P95.")
+    ] = "128",
+    output: Annotated[str, typer.Option("--output", metavar="TOKENS", help="The same, of the answers.")] = "64",
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, metavar="N", help="Clients at a time.")] = 1,
+    rate: Annotated[
+        float | None, typer.Option("--rate", min=0.001, metavar="R", help="Instead: R requests/s, Poisson arrivals.")
+    ] = None,
+    count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="Requests in all.")] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", min=0.1, metavar="S", help="Seconds in which requests are sent.")
+    ] = None,
+    warm_up: Annotated[int, typer.Option("--warm-up", min=0, metavar="N", help="Requests before it counts.")] = 1,
+    shared_prefix: Annotated[
+        int, typer.Option("--shared-prefix", min=0, metavar="TOKENS", help="So many begin the prompts alike.")
+    ] = 0,
+    shared_share: Annotated[
+        float, typer.Option("--shared-share", min=0.0, max=1.0, metavar="SHARE", help="Of the prompts that do.")
+    ] = 1.0,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", metavar="FILE", help="JSON Lines of prompts to ask instead.")
+    ] = None,
+    temperature: Annotated[float, typer.Option("--temperature", "-t", min=0.0, metavar="T")] = 0.0,
+    feature: Annotated[str, typer.Option("--feature", metavar="NAME", help="Whose budgets goodput means.")] = "chat",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same load.")] = 0,
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Every request's numbers.")] = None,
+) -> None:
+    """Put load on a backend: TTFT, TPOT, gaps and totals at their percentiles, throughput, goodput, errors.
+
+    With --rate, times count from when a request was due, not from when it could be sent.
+    """
+    if context.invoked_subcommand is not None:
+        return
+
+    def command() -> ExitCode:
+        from tui.commands import bench
+        from tui.target import Target
+
+        asked = bench.LoadRequest(
+            prompt,
+            output,
+            concurrency,
+            rate,
+            count,
+            duration,
+            warm_up,
+            shared_prefix,
+            shared_share,
+            prompts,
+            temperature,
+            feature,
+            seed,
+            json,
+        )
+        return bench.load(Target(config, backend, url, model, api_key_env, docs), asked)
+
+    leave(command)
+
+
+@bench.command("engine")
+def bench_engine(
+    model: Annotated[Path | None, typer.Option("--model", "-m", metavar="GGUF", help="Instead of --sizes.")] = None,
+    llama_server: Annotated[
+        Path | None, typer.Option("--llama-server", metavar="PATH", help="Whom to measure against.")
+    ] = None,
+    sizes: Annotated[
+        str, typer.Option("--sizes", metavar="T,S,M,P", help="Models made for it; P: drafts and targets.")
+    ] = "T,S",
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Keep samples there, and go on from them.")
+    ] = None,
+    only: Annotated[str, typer.Option("--only", metavar="NAME,...", help="These measurements only.")] = "",
+    repeats: Annotated[float, typer.Option("--repeats", metavar="FACTOR", help="More or fewer repetitions.")] = 1.0,
+    seconds: Annotated[
+        float | None, typer.Option("--for", metavar="S", help="Begin nothing new after S seconds.")
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=0, metavar="N", help="0: as the engine would.")] = 0,
+    folder: Annotated[Path | None, typer.Option("--folder", metavar="FOLDER", help="Models and logs.")] = None,
+) -> None:
+    """Our engine beside llama-server: same model, threads, context and batches, taking turns."""
+
+    def command() -> ExitCode:
+        from tui.commands import bench
+
+        return bench.engine(
+            bench.EngineRequest(model, llama_server, sizes, json, only, repeats, seconds, threads, folder)
+        )
+
+    leave(command)

@@ -275,7 +275,7 @@ def broken(self):
 
 ChatScreen.cancel_answer = broken
 sys.argv = ["llmchat", *sys.argv[1:]]
-from tui.cli import main
+from tui.__main__ import main
 main()
 """
 

@@ -37,10 +37,10 @@ class Client:
 
 def ours(panel: str) -> Client:
     """llmchat as it stands in this checkout."""
-    command = (sys.executable, "-m", "tui", "--config", "{home}/config.toml", "--url", "{url}", "--model", "race-model")
     name = f"{OURS}panel {'off' if panel == 'off' else 'on'}"
-    files = {"config.toml": f'[ui]\npanel = "{panel}"\n'}
-    return Client(name, command, "Ask anything", files=files)
+    backend = 'type = "openai"\nurl = "{url}"\nmodel = "race-model"\n'
+    files = {"config/llmchat/config.toml": f'backend = "race"\n[ui]\npanel = "{panel}"\n[backends.race]\n{backend}'}
+    return Client(name, (sys.executable, "-m", "tui"), "Ask anything", files=files)
 
 
 def minimal() -> Client:

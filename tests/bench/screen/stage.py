@@ -66,7 +66,9 @@ def staged(client: Client, tokens: int, rate: float, home: Path | None = None) -
         with ServerProcess(tokens, rate) as server:
             known = {"{home}": str(home), "{url}": server.url}
             for name, text in client.files.items():
-                (home / name).write_text(_filled(text, known), "utf-8")
+                path = home / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(_filled(text, known), "utf-8")
             command = [_filled(part, known) for part in client.command]
             extra = {name: _filled(value, known) for name, value in client.environment.items()}
             with RecordedTerminal(command, _environment(home) | extra, home, kitty=client.kitty) as terminal:

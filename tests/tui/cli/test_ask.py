@@ -36,7 +36,7 @@ class Misbehaving:
 
 providers.open_backend = lambda file: Misbehaving()
 sys.argv = ["llmchat", *sys.argv[1:]]
-from tui.cli import main
+from tui.__main__ import main
 main()
 """
 
