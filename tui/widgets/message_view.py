@@ -157,6 +157,7 @@ class MessageView:
         """Adds thinking text."""
         if self._thought is None:
             self._thought = ThoughtPart()
+            self._measure()  # one part more, of no rows yet: whoever looks before the next drawing must find the others
         self._thought.append(text)
         self._stale = True
 

@@ -84,7 +84,10 @@ def test_seams_are_not_drawn() -> None:
         assert strip.text.strip() in ("y", "xy")
 
 
-@given(st.text(st.sampled_from("ab你é👩\u200d👧\u0301 "), max_size=12), st.integers(0, 20), st.integers(0, 20))
+GRAPHEMES = ["a", "b", "你", "é", "👩\u200d👧", "👩", "e\u0301", " "]  # stray joiners never get this far
+
+
+@given(st.lists(st.sampled_from(GRAPHEMES), max_size=12).map("".join), st.integers(0, 20), st.integers(0, 20))
 def test_cells_are_cut_at_whole_characters(text: str, start: int, end: int) -> None:
     first, after = indices(text, start, end)
     piece = text[first:after]

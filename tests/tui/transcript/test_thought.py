@@ -94,3 +94,11 @@ def test_a_frame_costs_the_same_late_in_a_long_thought(monkeypatch: pytest.Monke
     view.append("The answer.")
     view.draw(LOOK)
     assert ("step 599" in "".join(view.line(row).text for row in range(view.height))) is unfolded
+
+
+def test_a_first_thought_leaves_the_rows_where_they_are_until_it_is_drawn() -> None:
+    view = MessageView("answer", "assistant", streaming=True, waiting="connecting")
+    view.draw(LOOK)
+    before = [view.text_line(row) for row in range(view.height)]
+    view.append_reasoning("hm")
+    assert [view.text_line(row) for row in range(view.height)] == before
