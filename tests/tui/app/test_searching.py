@@ -100,11 +100,11 @@ async def test_a_click_takes_no_letter_from_the_prompt_and_tab_says_what_letters
         assert chat.composer.text == "y/nN"
         assert not chat.app.clipboard
         await pilot.press("tab")
-        await chat.until(pilot, lambda: "back to the prompt" in chat.status)
+        await chat.until(pilot, lambda: "[ ] message" in chat.status)
         assert chat.transcript.has_focus
         await pilot.press("y")
         assert chat.app.clipboard == TEXT
         await pilot.press("x")
         await chat.until(pilot, lambda: chat.composer.has_focus)
         assert chat.composer.text.endswith("x")
-        assert "back to the prompt" not in chat.status
+        assert "[ ] message" not in chat.status

