@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from backends.backend import ChatRequest
-from backends.events import Done, Event, Token
+from backends.events import Done, Error, Event, Status, Token
 
 
 class Hold:
@@ -40,6 +40,7 @@ class Scripted:
         self.script = script
         self.requests: list[ChatRequest] = []
         self.warmed: list[ChatRequest] = []
+        self.unreached: Error | None = None  # why a hint does not reach it
         self.streaming = 0
         self.ended = 0
         self.cut = 0
@@ -50,9 +51,10 @@ class Scripted:
         self.requests.append(request)
         return self._play()
 
-    async def warm(self, request: ChatRequest) -> None:
-        """Remember `request`."""
+    async def warm(self, request: ChatRequest) -> Status | Error | None:
+        """Remember `request`; what `unreached` says."""
         self.warmed.append(request)
+        return self.unreached
 
     async def aclose(self) -> None:
         """Remember that it was closed."""

@@ -132,7 +132,8 @@ def test_truncated(paced: Paced, snap_compare: Compare) -> None:
 
 def test_failed(paced: Paced, snap_compare: Compare) -> None:
     message = "http://gpu-box:8000: nobody listens there. Start the server, or correct url in config.toml."
-    paced.paces((Status("connecting"), 30), (Error("CONNECT", message, retryable=True), 0))
+    paced.demo.unreached = error = Error("CONNECT", message, retryable=True)
+    paced.paces((Status("connecting"), 30), (error, 0))
     assert snap_compare(paced.app, terminal_size=(80, 24), run_before=asked(paced))
 
 
