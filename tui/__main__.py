@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from tui import garbage
 from tui.exit_codes import ExitCode
 from tui.leaving import leave
 
@@ -19,7 +18,6 @@ def main() -> None:
 
 
 def _chat() -> ExitCode:
-    garbage.put_off()
     from tui.commands import chat
     from tui.target import Target
 

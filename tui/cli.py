@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from tui import garbage
 from tui.exit_codes import TABLE, ExitCode
 from tui.leaving import leave
 
@@ -79,7 +78,6 @@ def chat(
         return
 
     def command() -> ExitCode:
-        garbage.put_off()
         from tui.commands import chat
         from tui.target import Target
 

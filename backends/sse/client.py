@@ -13,10 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, cast
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-import httpcore
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
@@ -27,8 +24,8 @@ from backends.sse.excerpt import clean, excerpt
 from backends.sse.failures import from_status, from_transport
 from backends.sse.lines import Format, LineDecoder
 from backends.sse.placement import Timing
-from backends.sse.sockets import AsyncioBackend
 from backends.sse.timeouts import Timeouts
+from backends.sse.transport import Transport
 
 MAX_EVENT = 32 * 1024 * 1024
 """Bytes that a server may send without completing an event."""
@@ -37,7 +34,6 @@ _FORMS: dict[Format, str] = {"text/event-stream": "an event stream", "applicatio
 _MAX_ERROR_BODY = 64 * 1024
 _MAX_JSON = 8 * 1024 * 1024
 _DRAIN_S = 0.25
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=128, keepalive_expiry=60.0)
 
 
 class Client:
@@ -60,7 +56,7 @@ class Client:
         self._headers = {"User-Agent": "llmchat", "Accept-Encoding": "identity", **(headers or {})}
         if token:
             self._headers[key_header] = f"Bearer {token}" if key_header == "Authorization" else token
-        self._transport = _Transport(address)
+        self._transport = Transport(address)
 
     @property
     def connected(self) -> bool:
@@ -372,26 +368,6 @@ class EventStream:
             pass  # then the connection is closed and the next request opens another
 
 
-class _Transport(httpx.AsyncHTTPTransport):
-    """httpx's transport that tells of idle connections; on asyncio's own sockets where it needs no TLS and no proxy."""
-
-    def __init__(self, address: Address) -> None:
-        encrypted, proxy = address.url.startswith("https:"), _proxy(address)
-        super().__init__(verify=encrypted, limits=_LIMITS, proxy=proxy)
-        if not encrypted and proxy is None:
-            self._pool = httpcore.AsyncConnectionPool(
-                max_connections=_LIMITS.max_connections,
-                max_keepalive_connections=_LIMITS.max_keepalive_connections,
-                keepalive_expiry=_LIMITS.keepalive_expiry,
-                uds=address.uds,
-                network_backend=AsyncioBackend(),
-            )
-
-    @property
-    def has_idle_connection(self) -> bool:
-        return any(connection.is_idle() and not connection.has_expired() for connection in self._pool.connections)
-
-
 async def _read(response: httpx.Response, limit: int) -> bytes:
     """The body, cut at `limit` bytes."""
     content = bytearray()
@@ -400,12 +376,3 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
         if len(content) >= limit:
             break
     return bytes(content[:limit])
-
-
-def _proxy(address: Address) -> str | None:
-    """The proxy that the environment names for `address` (``HTTPS_PROXY``, ``NO_PROXY``, …); never for this machine."""
-    parts = urlsplit(address.url)
-    if address.loopback or proxy_bypass(parts.hostname or ""):
-        return None
-    proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")

@@ -21,6 +21,7 @@ from backends.sse.address import Address, parse_address
 from backends.sse.client import Client
 from backends.sse.failures import from_transport, seconds_of
 from backends.sse.timeouts import Timeouts
+from backends.sse.transport import proxy_for
 from tests.fakes.echo import Echo
 from tests.fakes.http_server import CLOSE, CUT, Script, Server, Step, event_stream, http_server, response
 from tests.fakes.scripted import Hold
@@ -332,6 +333,6 @@ class TestProxies:
         monkeypatch.setenv("https_proxy", "http://proxy:3128")
         monkeypatch.setenv("no_proxy", "inside.example")
 
-        assert client_module._proxy(Address("https://api.example")) == "http://proxy:3128"
-        assert client_module._proxy(Address("https://inside.example")) is None
-        assert client_module._proxy(Address("https://127.0.0.1:8000")) is None
+        assert proxy_for(Address("https://api.example")) == "http://proxy:3128"
+        assert proxy_for(Address("https://inside.example")) is None
+        assert proxy_for(Address("https://127.0.0.1:8000")) is None

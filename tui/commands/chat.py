@@ -8,13 +8,14 @@ from pathlib import Path
 from backends import providers
 from backends.config import ConfigFile
 from backends.errors import BackendError, Code
-from tui import log_file
+from tui import garbage, log_file
 from tui.exit_codes import ExitCode
 from tui.target import Target
 
 
 def run(target: Target, resume: bool) -> ExitCode:
     """Chat until the person quits. `resume`: go on with the newest conversation. Raises BackendError."""
+    garbage.put_off()
     if not all(os.isatty(descriptor) for descriptor in (0, 1, 2)):
         raise BackendError(Code.CONFIG, 'the chat needs a terminal; without one there is llmchat ask "..."')
     file = target.load()
