@@ -140,3 +140,16 @@ class _MayPause(Protocol):
 def pausable(backend: Backend) -> Pausable | None:
     """Who pauses the streams of `backend`: its own property `pausable`; None where they can only be closed."""
     return backend.pausable if isinstance(backend, _MayPause) else None
+
+
+@runtime_checkable
+class _Around(Protocol):
+    @property
+    def inner(self) -> Backend: ...
+
+
+def innermost(backend: Backend) -> Backend:
+    """The backend that answers, where others are `inner` to some that only add to its requests or events."""
+    while isinstance(backend, _Around):
+        backend = backend.inner
+    return backend

@@ -26,25 +26,25 @@ class WithSampling:
     """A Backend around any other, whose requests it completes."""
 
     def __init__(self, inner: Backend, defaults: Sampling) -> None:
-        self._inner = inner
+        self.inner = inner
         self._defaults = defaults
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """See `Backend.stream`."""
-        return self._inner.stream(self._completed(request))
+        return self.inner.stream(self._completed(request))
 
     async def warm(self, request: ChatRequest) -> Status | Error | None:
         """See `Backend.warm`."""
-        return await self._inner.warm(self._completed(request))
+        return await self.inner.warm(self._completed(request))
 
     @property
     def pausable(self) -> Pausable | None:
         """See `backend.pausable`: where `inner` is."""
-        return pausable(self._inner)
+        return pausable(self.inner)
 
     async def aclose(self) -> None:
         """See `Backend.aclose`."""
-        await self._inner.aclose()
+        await self.inner.aclose()
 
     def _completed(self, request: ChatRequest) -> ChatRequest:
         return msgspec.structs.replace(request, sampling=completed(request.sampling, self._defaults))

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Literal
 
-from backends.backend import Backend, ChatRequest
+from backends.backend import Backend, ChatRequest, innermost
 from backends.errors import BackendError, Code
 from backends.events import Error, Status
 from backends.telemetry.timeline import Timeline
@@ -78,8 +78,8 @@ class Connection:
 
             from backends.providers.auto import Auto  # not needed for the first frame
 
-            if isinstance(backend, Auto) and backend.dialect is not None:
-                self.server = backend.dialect.server
+            if isinstance(answering := innermost(backend), Auto) and answering.dialect is not None:
+                self.server = answering.dialect.server
         except BackendError as error:
             log.warning("backend %s: %s", self.name, error)
         except Exception:  # a hint must not end the app; a question meets the same defect and shows it

@@ -13,16 +13,20 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
 from backends.backend import Backend, Sampling
 from backends.config import ConfigFile, nearest
+from backends.prices import Prices, WithPrices
 from backends.sse.address import Address
 from backends.sse.credentials import read_key
 from backends.sse.remote import Remote
 from backends.sse.timeouts import Timeouts
+
+Price = Annotated[float, msgspec.Meta(ge=0)]
+"""US dollars per million tokens."""
 
 
 class ProviderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,7 +52,8 @@ class Site(msgspec.Struct, frozen=True):
 class ServerOptions(ProviderOptions, frozen=True, kw_only=True):
     """Base of the `Options` of everything that is a server. `url`: where it is. `model`: for requests that name none.
     `api_key_env` names an environment variable, `api_key_file` a file that only its owner can read. `headers` are sent
-    with every request."""
+    with every request. `price_…`: US dollars per million tokens, for the cost of an answer whose server does not tell
+    it; of what the prompt cache held, and of what was put there (0: as `price_input`)."""
 
     url: str
     model: str = ""
@@ -56,6 +61,15 @@ class ServerOptions(ProviderOptions, frozen=True, kw_only=True):
     api_key_file: str = ""
     timeouts: Timeouts = Timeouts()
     headers: dict[str, str] = msgspec.field(default_factory=dict)
+    price_input: Price = 0.0
+    price_output: Price = 0.0
+    price_cached: Price = 0.0
+    price_cache_write: Price = 0.0
+
+    @property
+    def prices(self) -> Prices:
+        """What tokens cost there."""
+        return Prices(self.price_input, self.price_output, self.price_cached, self.price_cache_write)
 
     def key(self, site: Site) -> str | None:
         """The key that they name. Raises ConfigError."""
@@ -97,8 +111,10 @@ def open_backend(file: ConfigFile, name: str | None = None) -> Backend:
 
 
 def connect(type_name: str, options: ProviderOptions, site: Site) -> Backend:
-    """A backend of provider `type_name`, with the sampling of its options, recorded if they say so."""
+    """A backend of provider `type_name`, with the sampling and prices of its options, recorded if they say so."""
     backend = _provider(type_name).connect(options, site)
+    if isinstance(options, ServerOptions) and options.prices:
+        backend = WithPrices(backend, options.prices)
     if options.sampling != Sampling():
         from backends.defaults import WithSampling
 

@@ -141,13 +141,13 @@ class Recorder:
 
     def __init__(self, inner: Backend, folder: Path) -> None:
         """`folder` is made, for its owner only, when the first stream begins."""
-        self._inner = inner
+        self.inner = inner
         self._folder = folder
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """The inner backend's stream, unchanged."""
         since = time.perf_counter()
-        inner = self._inner.stream(request)
+        inner = self.inner.stream(request)
         with _Tape(self._folder, request) as tape:
             async with aclosing(inner):
                 async for event in inner:
@@ -156,16 +156,16 @@ class Recorder:
 
     async def warm(self, request: ChatRequest) -> Status | Error | None:
         """Passed on."""
-        return await self._inner.warm(request)
+        return await self.inner.warm(request)
 
     @property
     def pausable(self) -> Pausable | None:
         """See `backend.pausable`: where `inner` is."""
-        return pausable(self._inner)
+        return pausable(self.inner)
 
     async def aclose(self) -> None:
         """Close the inner backend."""
-        await self._inner.aclose()
+        await self.inner.aclose()
 
 
 class _Tape:

@@ -7,10 +7,13 @@ import asyncio
 import pytest
 
 import tui.connection
+from backends import config
 from backends.backend import Backend, ChatRequest
 from backends.errors import BackendError, Code
 from backends.events import Error, Status, Token
+from backends.providers import open_backend
 from backends.telemetry.timeline import Timeline
+from tests.fakes.openai_server import openai_server
 from tests.fakes.scripted import Scripted
 from tui.connection import Connection
 
@@ -49,6 +52,16 @@ async def test_preparing_opens_and_warms() -> None:
     assert connection.state == "ready"
     await connection.warm(REQUEST)
     assert opener.opened[0].warmed == [REQUEST, REQUEST]
+
+
+async def test_what_the_server_is_is_told_whatever_the_configuration_adds() -> None:
+    async with openai_server("llamacpp") as server:
+        table = f'type = "auto"\nurl = "{server.url}/v1"\nsampling = {{top_k = 3}}\nprice_input = 1.0\n'
+        file = config.parse(f"[backends.a]\n{table}")
+        connection = Connection(lambda name: open_backend(file, name), "a")
+        await connection.prepare(REQUEST)
+        await connection.aclose()
+    assert connection.server == "an OpenAI-compatible server"
 
 
 async def test_a_failure_is_told_and_the_next_call_tries_again() -> None:
