@@ -317,3 +317,28 @@ def bench_engine(
         )
 
     leave(command)
+
+
+@bench.command("rag")
+def bench_rag(
+    docs: Annotated[
+        Path | None, typer.Option("--docs", metavar="FOLDER", help="Instead of the sample documents.")
+    ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option("--questions", metavar="FILE", help='JSON list of {"question", "section", "expect", "follows"}.'),
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, max=50, metavar="N", help="Passages before a question.")] = 3,
+    misses: Annotated[
+        str, typer.Option("--misses", metavar="SET", help="Also list this set's questions whose section is missed.")
+    ] = "",
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="The scores.")] = None,
+) -> None:
+    """Retrieval alone: recall@1, 3, 5 and MRR on questions whose passage is known, and the time of a query."""
+
+    def command() -> ExitCode:
+        from tui.commands.bench_rag import RagRequest, rag
+
+        return rag(RagRequest(docs, questions, top_k, misses, json))
+
+    leave(command)

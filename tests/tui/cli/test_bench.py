@@ -33,11 +33,25 @@ def test_the_engine_is_measured_through_http_without_a_rival(llmchat: Llmchat, t
     assert list(json.loads((tmp_path / "r.json").read_text())["samples"]["bench-tiny-q8_0-1"]) == ["decode"]
 
 
+def test_retrieval_is_measured_on_ones_own_documents(llmchat: Llmchat, tmp_path: Path) -> None:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "pets.md").write_text("# Pets\n\n## Cats\n\nCats sleep all day.\n\n## Dogs\n\nDogs bark at cats.\n")
+    questions = tmp_path / "questions.json"
+    questions.write_text(json.dumps([{"question": "Who barks?", "section": "Pets > Dogs", "expect": ["bark"]}]))
+    result = llmchat("bench", "rag", "--docs", documents, "--questions", questions, "--json", tmp_path / "r.json")
+    assert result.returncode == 0, result.stderr
+    assert "| questions | reranked | 1 | 100.0% |" in result.stdout
+    assert json.loads((tmp_path / "r.json").read_text())["questions"]["reranked"]["mrr"] == 1.0
+
+
 def test_wrong_usage_says_what_would_be_right(llmchat: Llmchat, tmp_path: Path) -> None:
     for arguments, said in (
         (("bench", "--prompt", "many"), "16-256"),
         (("bench", "--feature", "magic"), "summarize"),
         (("bench", "engine", "--sizes", "XXL"), "T, S, M, P"),
+        (("bench", "rag", "--docs", tmp_path), "belong together"),
+        (("bench", "rag", "--misses", "none"), "hand-written"),
         (("bench", "engine", "--llama-server", tmp_path / "none"), "no such program"),
     ):
         result = llmchat(*arguments)
