@@ -16,6 +16,8 @@
     speculation.py  has tokens drafted that a step then verifies, where that pays: drafter.py proposes them (a draft
                     model, or ngram.py), draft_length.py measures and chooses (pure), vocabulary.py compares (pure)
 
+embed.py, beside all that, has embeddings and relevance scores for retrieval: pooled_model.py.
+
 llama.cpp and numpy are imported when an engine starts, not with this package.
 """
 

@@ -22,6 +22,8 @@ KEPT_SLOTS: dict[Residency, int] = {"device": 16, "host": 4, "none": 0}
 
 _FLASH = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type
 
+NO_CHAT = "it is not a model that generates text (decoder-only). Embedding models are for retrieval only."
+
 MAX_SCORES = 512 << 20
 """Bytes that attention scores may take without flash attention, for a full batch and a full cache."""
 
@@ -64,11 +66,13 @@ def load(options: EngineOptions, on_progress: Callable[[float], bool], abort_fla
     `on_progress` gets the part of the weights that is read; False from it gives up. `abort_flag`: address of the two
     bytes that the abort callback reads. Raises BackendError: ENGINE_MISSING, or MODEL_LOAD with path, reason, advice.
     """
-    _check_file(options.model)
+    check_file(options.model)
     c = load_library()
     complaint()
-    model = _open_model(c, options, on_progress)
+    model = open_model(c, options, on_progress)
     try:
+        if not c.llama_model_has_decoder(model) or c.llama_model_has_encoder(model):
+            raise load_error(options.model, NO_CHAT)
         metadata = _read_metadata(c, model)
         token_bytes = _token_bytes(c, model, metadata, options)
         size = int(c.llama_model_size(model))
@@ -108,7 +112,7 @@ def load_error(path: str, reason: str) -> BackendError:
     return BackendError(Code.MODEL_LOAD, f"cannot load the model {path}: {reason}")
 
 
-def _check_file(path: str) -> None:
+def check_file(path: str) -> None:
     """The mistakes that llama.cpp has no clear words for. Raises BackendError (MODEL_LOAD)."""
     try:
         with Path(path).expanduser().open("rb") as stream:
@@ -119,7 +123,8 @@ def _check_file(path: str) -> None:
         raise load_error(path, "it does not begin like a GGUF file. Was it fetched completely, and is it one?")
 
 
-def _open_model(c: Any, options: EngineOptions, on_progress: Callable[[float], bool]) -> Any:
+def open_model(c: Any, options: EngineOptions, on_progress: Callable[[float], bool]) -> Any:
+    """llama.cpp's model at `options.model`, of any kind. Raises BackendError (MODEL_LOAD)."""
     params = c.llama_model_default_params()
     params.n_gpu_layers = options.n_gpu_layers
     repack = options.repack_weights
@@ -130,9 +135,6 @@ def _open_model(c: Any, options: EngineOptions, on_progress: Callable[[float], b
     if not model:
         reason = complaint() or "llama.cpp gave no reason"
         raise load_error(options.model, f"{reason}. The file may be damaged: fetch it again.")
-    if not c.llama_model_has_decoder(model) or c.llama_model_has_encoder(model):
-        c.llama_model_free(model)
-        raise load_error(options.model, "it is not a model that generates text (decoder-only)")
     return model
 
 
@@ -200,6 +202,9 @@ def _open_context(
         reason = complaint() or "llama.cpp gave no reason"
         settings = f"{cells:,} tokens of KV cache in {options.kv_type}, flash attention {options.flash_attention}"
         raise load_error(options.model, f"no context could be made: {reason} ({settings})")
+    if not c.llama_get_memory(context):  # an encoder, which llama.cpp takes for a decoder (BERT)
+        c.llama_free(context)
+        raise load_error(options.model, NO_CHAT)
     return context
 
 

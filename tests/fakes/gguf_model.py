@@ -120,7 +120,7 @@ def write_model(
     rng = np.random.default_rng(seed + 1)
     for layer in range(layers, layers + silent):
         tensors |= _layer(layer, width, width // heads * kv_heads, rng, noise)
-    path.write_bytes(_encode(fields, tensors))
+    path.write_bytes(encode_gguf(fields, tensors))
     return path
 
 
@@ -190,7 +190,8 @@ def _matrix(rng: np.random.Generator, rows: int, columns: int, gain: float = 1.0
     return (gain * rng.standard_normal((rows, columns)) / np.sqrt(columns)).astype(np.float32)
 
 
-def _encode(fields: dict[str, tuple[str, Any]], tensors: dict[str, np.ndarray]) -> bytes:
+def encode_gguf(fields: dict[str, tuple[str, Any]], tensors: dict[str, np.ndarray]) -> bytes:
+    """A whole file: its metadata, and F32 tensors by name."""
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(fields))
     head += b"".join(_string(key) + _value(kind, value) for key, (kind, value) in fields.items())
     offset, data = 0, b""

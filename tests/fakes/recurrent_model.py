@@ -52,7 +52,7 @@ def write_recurrent_model(
             parts |= _feed_forward(width, rng)
         tensors |= {block + name: array.astype(np.float32) for name, array in parts.items()}
     tensors |= {name: base[name] for name in ("output_norm.weight", "output.weight")}
-    path.write_bytes(gguf_model._encode(fields | text_fields, tensors))
+    path.write_bytes(gguf_model.encode_gguf(fields | text_fields, tensors))
     return path
 
 

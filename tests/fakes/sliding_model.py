@@ -46,5 +46,5 @@ def write_sliding_model(
         loud = {"attn_q_norm": 1.5, "post_attention_norm": 8.0, "post_ffw_norm": 8.0}  # embeddings are scaled by 8
         for name, size in norms.items():
             tensors[f"blk.{layer}.{name}.weight"] = np.full(size, loud.get(name, 1.0), np.float32)
-    path.write_bytes(gguf_model._encode(fields | text_fields, tensors))
+    path.write_bytes(gguf_model.encode_gguf(fields | text_fields, tensors))
     return path
