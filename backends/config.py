@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -56,19 +57,31 @@ class Budgets(_Table, frozen=True):
     batch: Budget = Budget(10_000, 60_000)
 
 
+class Price(_Table, frozen=True):
+    """What a model's tokens cost, in US dollars per million: of the prompt, of the answer, read from the prefix cache,
+    and put there (None: as the rest of the prompt)."""
+
+    input: float = 0.0
+    output: float = 0.0
+    cached: float | None = None
+    cache_write: float | None = None
+
+
 DEFAULT_BACKEND = "demo"
 _KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
 _BUILT_IN: dict[str, dict[str, Any]] = {DEFAULT_BACKEND: {"type": "local", "documents": "sample"}}
 
 
 class Config(_Table, frozen=True):
-    """Everything that the file may say. `backends` holds raw tables, keyed by the name that the user gave them."""
+    """Everything that the file may say. `backends` holds raw tables, keyed by the name that the user gave them;
+    `prices` are keyed by a model's name, or what that begins with."""
 
     backend: str = DEFAULT_BACKEND
     backends: dict[str, dict[str, Any]] = {}
     ui: Ui = Ui()
     history: History = History()
     budgets: Budgets = Budgets()
+    prices: dict[str, Price] = {}
 
     def budget(self, feature: Feature) -> Budget:
         """The budget for `feature`."""
@@ -107,6 +120,14 @@ class ConfigFile(msgspec.Struct, frozen=True):
             return self.mistake(f"the key '{missing[1]}' is missing here", *at, *inner)
         key = ".".join((*at, *inner)) or "the file"
         return self.mistake(f"{key}: {problem[:1].lower()}{problem[1:]}", *at, *inner)
+
+
+def price_of(prices: Mapping[str, Price], model: str | None) -> Price | None:
+    """The price of `model`: the entry of that name, else the longest name that `model` begins with."""
+    if not model:
+        return None
+    named = max((name for name in prices if model.startswith(name)), key=len, default=None)
+    return None if named is None else prices[named]
 
 
 def nearest(word: str, names: tuple[str, ...] | list[str]) -> str:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Protocol
 
 from backends.backend import Backend, ChatRequest
+from backends.config import Price
 from backends.errors import BackendError, Code
 from backends.events import Citation, Error, Event, Meta, Reasoning, Status, Token
-from backends.telemetry.timeline import Outcome, Timeline
+from backends.telemetry.timeline import Asked, Outcome, Timeline
 from tui import log_file
 from tui.conversation import Turn
 
@@ -91,10 +92,16 @@ class Run:
 
 
 class AnswerWorker:
-    """Runs answers, one at a time."""
+    """Runs answers, one at a time. `prices`: of models, by their names."""
 
-    def __init__(self, view: AnswerView, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        view: AnswerView,
+        clock: Callable[[], float] = time.monotonic,
+        prices: Mapping[str, Price] | None = None,
+    ) -> None:
         self._view = view
+        self._prices = prices or {}
         self._run: Run | None = None
         self.clock = clock
 
@@ -116,7 +123,7 @@ class AnswerWorker:
         """
         if self._run is not None:
             raise RuntimeError("one answer at a time")
-        turn.timeline, turn.outcome = Timeline(), "running"
+        turn.timeline, turn.outcome = Timeline(prices=self._prices), "running"
         self._run = Run(turn, turn.timeline, store, entered)
         if turn.content:
             self._run.save()
@@ -130,6 +137,7 @@ class AnswerWorker:
         """
         if run.ended:
             return
+        run.timeline.asked = Asked(run.turn.backend, request.feature, request.token_limit)
         try:
             async with asyncio.TaskGroup() as group:
                 run.reader = group.create_task(self._read(run, backend, request), name="answer")

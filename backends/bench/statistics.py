@@ -1,17 +1,14 @@
-"""Percentiles, confidence intervals and goodput. Pure functions over lists of numbers.
-
-Definitions are those of DESIGN.md, "Stages and metrics". Percentiles interpolate linearly between the two nearest
-values (numpy's default), as vLLM's and guidellm's do.
-"""
+"""Confidence intervals and goodput. Pure functions over lists of numbers; definitions are those of DESIGN.md."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Callable, Sequence
-from statistics import fmean
 
 import msgspec
+
+from backends.telemetry.spread import percentile
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -25,40 +22,9 @@ class Interval(msgspec.Struct, frozen=True):
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-class Spread(msgspec.Struct, frozen=True):
-    """How some values lie, in their unit."""
-
-    count: int
-    mean: float
-    p50: float
-    p90: float
-    p95: float
-    p99: float
-    highest: float
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The value below which `percent` of `values` lie. Raises ValueError without values."""
-    if not values:
-        raise ValueError("no values")
-    ordered = sorted(values)
-    at = (len(ordered) - 1) * percent / 100
-    below = math.floor(at)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (at - below)
-
-
 def median(values: Sequence[float]) -> float:
     """The middle value. Raises ValueError without values."""
     return percentile(values, 50)
-
-
-def spread(values: Sequence[float]) -> Spread | None:
-    """Mean and percentiles of `values`; None without any."""
-    if not values:
-        return None
-    p50, p90, p95, p99 = (percentile(values, percent) for percent in (50, 90, 95, 99))
-    return Spread(len(values), fmean(values), p50, p90, p95, p99, max(values))
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:

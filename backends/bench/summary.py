@@ -7,8 +7,9 @@ from collections import Counter
 import msgspec
 
 from backends.bench.load import Result, Run
-from backends.bench.statistics import Spread, goodput, spread
+from backends.bench.statistics import goodput
 from backends.config import Budget
+from backends.telemetry.spread import Spread, spread
 
 
 class LoadSummary(msgspec.Struct, frozen=True):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from backends.events import Meta
 from backends.telemetry.stages import Stage
 from backends.telemetry.summary import account
-from backends.telemetry.timeline import Timeline, Usage
+from backends.telemetry.timeline import Timeline
 
 _WORDS: dict[Stage, str] = {
     "connect": "opening the connection",
@@ -49,7 +50,7 @@ def _percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %"
 
 
-def _prefill(usage: Usage) -> str:
+def _prefill(usage: Meta) -> str:
     if usage.prompt_tokens is None:
         return "prefill"
     cached = usage.cached_tokens

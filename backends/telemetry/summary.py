@@ -5,17 +5,18 @@ Definitions are those of DESIGN.md, "Stages and metrics". Pure functions over a 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 
 import msgspec
 
+from backends.telemetry.cost import Saved, cost, saved
+from backends.telemetry.critical_path import Segment, critical_path
 from backends.telemetry.stages import Span, Stage
 from backends.telemetry.timeline import Outcome, Timeline
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Where the time to the first token went: `parts` in order of first appearance, milliseconds, plus the rest.
+    """Where a time from Enter went: `parts` in order of first appearance, milliseconds, plus the rest.
 
     The sum of `parts` and `unattributed` is `total` exactly.
     """
@@ -26,7 +27,10 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One turn in numbers. Times in milliseconds from Enter; None where it did not come to that."""
+    """One turn in numbers. Times in milliseconds from Enter; None where it did not come to that, or is not told.
+
+    `cost` in US dollars; `saved` is what a cancel saved at most. The gaps between chunks are at `Timeline.gaps`.
+    """
 
     outcome: Outcome
     ttft: float | None
@@ -38,6 +42,19 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     draft_tokens: int | None = None
     accepted_tokens: int | None = None
     model: str | None = None
+    cost: float | None = None
+    saved: Saved | None = None
+
+    @property
+    def cached_share(self) -> float | None:
+        """Of the prompt, the share that came from the prefix cache."""
+        known = self.cached_tokens is not None and self.prompt_tokens
+        return (self.cached_tokens or 0) / self.prompt_tokens if known and self.prompt_tokens else None
+
+    @property
+    def accepted_share(self) -> float | None:
+        """Of the drafted tokens, the share that was kept."""
+        return (self.accepted_tokens or 0) / self.draft_tokens if self.draft_tokens else None
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -70,28 +87,35 @@ def summarize(timeline: Timeline) -> Summary:
         draft_tokens=usage.draft_tokens,
         accepted_tokens=usage.accepted_tokens,
         model=usage.model,
+        cost=cost(timeline),
+        saved=saved(timeline),
     )
 
 
 def account(spans: Iterable[Span], until_ms: float) -> Account:
-    """Split the time from 0 to `until_ms` over `spans`.
+    """Split the time to the first token, at `until_ms`, over `spans`.
 
-    Where spans overlap, a moment belongs to the one that ends last: that is the one that was waited for (the critical
-    path). What no span covers is unattributed. `total_generation` and what follows it do not count towards TTFT.
+    Where spans overlap, a moment belongs to the one that was waited for (`critical_path`). What no span covers is
+    unattributed. `total_generation` and what follows it do not count towards TTFT.
     """
-    clipped = [
-        (max(0.0, span.offset), min(until_ms, span.end), span)
-        for span in spans
-        if span.stage not in ("total_generation", "network_out", "render") and span.offset < until_ms and span.end > 0
-    ]
-    borders = sorted({0.0, until_ms, *(c[0] for c in clipped), *(c[1] for c in clipped)})
+    return _summed(critical_path(spans, until_ms), until_ms)
+
+
+def total_account(timeline: Timeline) -> Account | None:
+    """Split the whole turn, from Enter to its end, over its stages; None before that."""
+    end = timeline.end_ms
+    if end is None:
+        return None
+    first = timeline.first_token_ms
+    return _summed(critical_path(timeline.spans(end), end if first is None else first, end), end)
+
+
+def _summed(path: Iterable[Segment], total: float) -> Account:
     parts: dict[Stage, float] = {}
     unattributed = 0.0
-    for start, end in itertools.pairwise(borders):
-        active = [c for c in clipped if c[0] <= start and c[1] >= end]
-        if active:
-            stage = max(active, key=lambda c: (c[2].end, -c[0]))[2].stage
-            parts[stage] = parts.get(stage, 0.0) + end - start
+    for segment in path:
+        if segment.stage is None:
+            unattributed += segment.duration
         else:
-            unattributed += end - start
-    return Account(until_ms, tuple(parts.items()), unattributed)
+            parts[segment.stage] = parts.get(segment.stage, 0.0) + segment.duration
+    return Account(total, tuple(parts.items()), unattributed)

@@ -7,11 +7,16 @@ and the history. It knows no socket and no screen.
 from __future__ import annotations
 
 from array import array
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
+from backends.backend import Feature
+from backends.config import Price, price_of
 from backends.events import Done, Error, Event, Meta, Reasoning, Status, StatusName, Token
+from backends.telemetry.arrivals import pack, unpack
+from backends.telemetry.gaps import Gaps
 from backends.telemetry.stages import Span, Stage
 
 Outcome = Literal["running", "complete", "truncated", "cancelled", "interrupted", "failed"]
@@ -28,31 +33,34 @@ STAGE_OF: dict[StatusName, Stage] = {
 }
 """The stage that goes on while a status stands."""
 
+NOTICEABLE_MS = 0.5
+"""A way back shorter than this is within what stamping is good to, and not told."""
 
-class Usage(msgspec.Struct, omit_defaults=True):
-    """What the backend told; None means "not told". Same names and units as `backends.events.Meta`."""
 
-    model: str | None = None
-    request_id: str | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    draft_tokens: int | None = None
-    accepted_tokens: int | None = None
-    kv_used: int | None = None
-    kv_cells: int | None = None
-    kv_bytes_per_token: int | None = None
-    cache_write_tokens: int | None = None
-    cost: float | None = None
+_TOLD = tuple(name for name in Meta.__struct_fields__ if name not in ("latency", "spans"))
+"""The fields of `Meta` that are kept from one to the next."""
+
+_OUTCOMES: dict[str, Outcome] = {"length": "truncated", "cancelled": "cancelled", "interrupted": "interrupted"}
+
+
+class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was asked of whom, as far as it matters to the times. `token_limit` 0: not known."""
+
+    backend: str = ""
+    feature: Feature = "chat"
+    token_limit: int = 0
 
 
 class _Record(msgspec.Struct, omit_defaults=True):
-    """A timeline as stored: MessagePack, chunk arrays as little bytes. Fields may be added, none renamed."""
+    """A timeline as stored, in MessagePack. Fields may be added, none renamed.
+
+    `usage` has the fields of `Meta`, `price` that of its model. `chunk_ms` and `chunk_tokens` are little arrays of
+    float and of unsigned short, as they were kept before there was `arrivals`.
+    """
 
     call_ms: float
     outcome: Outcome
-    usage: Usage
+    usage: dict[str, Any]
     spans: list[Span]
     first_token_ms: float | None = None
     last_token_ms: float | None = None
@@ -62,15 +70,28 @@ class _Record(msgspec.Struct, omit_defaults=True):
     chunk_ms: bytes = b""
     chunk_tokens: bytes = b""
     detail: str = ""
+    arrivals: bytes = b""
+    asked: Asked = Asked()
+    price: Price | None = None
+    queue_position: int = 0
 
 
 class Timeline:
-    """The times of one turn. All `at` and `*_ms` values are milliseconds since Enter was pressed."""
+    """The times of one turn. All `at` and `*_ms` values are milliseconds since Enter was pressed.
 
-    def __init__(self, call_ms: float = 0.0) -> None:
+    `usage` is what the backend has told so far, later words over earlier ones (its `spans` and `latency` are not kept
+    there). `chunk_ms` and `chunk_tokens`: when each piece of text came, and how many tokens it held. `prices`: by the
+    names of models, for `backends.telemetry.cost`.
+    """
+
+    def __init__(
+        self, call_ms: float = 0.0, asked: Asked | None = None, prices: Mapping[str, Price] | None = None
+    ) -> None:
         """`call_ms`: when `Backend.stream` was called; spans in events count from there."""
         self.call_ms = call_ms
-        self.usage = Usage()
+        self.asked = asked or Asked()
+        self.prices = prices or {}
+        self.usage = Meta()
         self.status: Status | None = None
         self.status_ms = call_ms
         self.first_token_ms: float | None = None
@@ -79,11 +100,20 @@ class Timeline:
         self.outcome: Outcome = "running"
         self.error: Error | None = None
         self.detail = ""  # why it ended, where the outcome does not say enough
+        self.queue_position = 0  # its place in the queue when it came there, from 1
         self.tokens = 0
-        self.chunk_ms = array("f")
+        self.chunk_ms = array("d")
         self.chunk_tokens = array("H")
+        self.gaps = Gaps(self.chunk_ms)
         self._reported: dict[tuple[Stage, str], Span] = {}
-        self._live: dict[Stage, Span] = {}
+        self._seen: list[Span] = []  # what the arrival of status events suggests, oldest first
+        self._dated = False  # the stage of the standing status was dated by its server
+
+    @property
+    def queued_at(self) -> int:
+        """The place in the queue now, from 1; 0 where it does not wait there, or is not told."""
+        waits = self.outcome == "running" and self.first_token_ms is None and self.status is not None
+        return self.status.position if waits and self.status and self.status.status == "queued" else 0
 
     def add(self, event: Event, at: float) -> None:
         """Take in one event that arrived at `at`."""
@@ -95,13 +125,8 @@ class Timeline:
             case Meta():
                 self._add_meta(event)
             case Done():
-                outcomes: dict[str, Outcome] = {
-                    "length": "truncated",
-                    "cancelled": "cancelled",
-                    "interrupted": "interrupted",
-                }
                 self.detail = event.detail or self.detail
-                self.end(outcomes.get(event.finish_reason, "complete"), at)
+                self.end(_OUTCOMES.get(event.finish_reason, "complete"), at)
             case Error():
                 self.error = event
                 self.end("interrupted" if event.code == "INTERRUPTED" else "failed", at)
@@ -115,35 +140,38 @@ class Timeline:
     def spans(self, now: float) -> list[Span]:
         """All spans known at `now`, by offset; a stage that still runs ends at `now`.
 
-        What a backend reported replaces what the arrival of status events suggested.
+        What a backend reported replaces what the arrival of status events suggested. What came between the end of the
+        generation, as the backend reports it, and the end here is `network_out`.
         """
         reported = {stage for stage, _ in self._reported}
         spans = list(self._reported.values())
-        spans += [span for stage, span in self._live.items() if stage not in reported]
+        spans += [span for span in self._seen if span.stage not in reported]
         if self.outcome == "running" and self.first_token_ms is None and self.status is not None:
             stage = STAGE_OF[self.status.status]
             if stage not in reported:
                 spans.append(Span(stage, self.status_ms, max(0.0, now - self.status_ms), "derived"))
-        if self.first_token_ms is not None and "total_generation" not in reported:
-            end = self.end_ms if self.end_ms is not None else now
-            spans.append(Span("total_generation", self.first_token_ms, max(0.0, end - self.first_token_ms), "client"))
+        if self.first_token_ms is not None:
+            spans += self._after_first_token(self.first_token_ms, now, reported)
         return sorted(spans, key=lambda span: (span.offset, span.end))
 
     def dump(self) -> bytes:
-        """The timeline for the history; `load` reads it back. About 6 bytes a chunk."""
+        """The timeline for the history; `load` reads it back. About 2 bytes a chunk."""
+        end = self.end_ms if self.end_ms is not None else (self.last_token_ms or self.status_ms)
         record = _Record(
             call_ms=self.call_ms,
             outcome=self.outcome,
-            usage=self.usage,
-            spans=self.spans(self.end_ms if self.end_ms is not None else (self.last_token_ms or self.status_ms)),
+            usage={name: value for name in _TOLD if (value := getattr(self.usage, name)) is not None},
+            spans=self.spans(end),
             first_token_ms=self.first_token_ms,
             last_token_ms=self.last_token_ms,
             end_ms=self.end_ms,
             error=self.error,
             tokens=self.tokens,
-            chunk_ms=self.chunk_ms.tobytes(),
-            chunk_tokens=self.chunk_tokens.tobytes(),
             detail=self.detail,
+            arrivals=pack(self.chunk_ms, self.chunk_tokens),
+            asked=self.asked,
+            price=price_of(self.prices, self.usage.model),
+            queue_position=self.queue_position,
         )
         return msgspec.msgpack.encode(record)
 
@@ -151,15 +179,29 @@ class Timeline:
     def load(cls, data: bytes) -> Timeline:
         """The timeline that `dump` wrote. Raises msgspec.DecodeError."""
         record = msgspec.msgpack.decode(data, type=_Record)
-        timeline = cls(record.call_ms)
-        timeline.usage, timeline.outcome, timeline.error = record.usage, record.outcome, record.error
+        usage = Meta(**{name: value for name, value in record.usage.items() if name in _TOLD})
+        timeline = cls(record.call_ms, record.asked, {usage.model or "": record.price} if record.price else None)
+        timeline.usage, timeline.outcome, timeline.error = usage, record.outcome, record.error
         timeline.first_token_ms, timeline.last_token_ms = record.first_token_ms, record.last_token_ms
         timeline.end_ms, timeline.tokens = record.end_ms, record.tokens
-        timeline.detail = record.detail
-        timeline.chunk_ms.frombytes(record.chunk_ms)
-        timeline.chunk_tokens.frombytes(record.chunk_tokens)
-        timeline._reported = {(span.stage, span.by): span for span in record.spans}
+        timeline.detail, timeline.queue_position = record.detail, record.queue_position
+        times, counts = unpack(record.arrivals) if record.arrivals else _old_arrivals(record)
+        timeline.chunk_ms.extend(times)
+        timeline.chunk_tokens.extend(counts)
+        timeline._seen = record.spans
         return timeline
+
+    def _after_first_token(self, first: float, now: float, reported: set[Stage]) -> list[Span]:
+        """The spans behind the first token that nobody reported."""
+        end = self.end_ms if self.end_ms is not None else now
+        made = [span for span in (*self._reported.values(), *self._seen) if span.stage == "total_generation"]
+        if not made:
+            return [Span("total_generation", first, max(0.0, end - first), "client")]
+        left = max(first, *(span.end for span in made))
+        is_known = "network_out" in reported or any(span.stage == "network_out" for span in self._seen)
+        if self.end_ms is None or is_known or end - left < NOTICEABLE_MS:
+            return []
+        return [Span("network_out", left, end - left, "derived")]
 
     def _add_tokens(self, count: int, at: float) -> None:
         if self.first_token_ms is None:
@@ -168,28 +210,38 @@ class Timeline:
         self.last_token_ms = at
         self.tokens += count
         self.chunk_ms.append(at)
-        self.chunk_tokens.append(min(count, 0xFFFF))
+        self.chunk_tokens.append(count if count <= 0xFFFF else 0xFFFF)
 
     def _add_status(self, status: Status, at: float) -> None:
         if self.status is None or self.status.status != status.status:
             self._close_live(at)
-            self.status_ms = at
+            self.status_ms, self._dated = at, False
         self.status = status
         if status.status == "generating":
             self.detail = status.detail
+        if status.status == "queued":
+            self.queue_position = self.queue_position or status.position
         if status.ms is not None:
             stage = STAGE_OF[status.status]
-            self._live[stage] = Span(stage, max(0.0, at - status.ms), status.ms, "derived")
+            self._seen.append(Span(stage, max(0.0, at - status.ms), status.ms, "derived"))
+            self._dated = True
 
     def _close_live(self, at: float) -> None:
-        if self.status is not None and self.first_token_ms is None:
+        """The stage of the standing status ends, unless its server has dated it."""
+        if self.status is not None and self.first_token_ms is None and not self._dated:
             stage = STAGE_OF[self.status.status]
-            self._live.setdefault(stage, Span(stage, self.status_ms, at - self.status_ms, "derived"))
+            self._seen.append(Span(stage, self.status_ms, at - self.status_ms, "derived"))
 
     def _add_meta(self, meta: Meta) -> None:
-        for field in Usage.__struct_fields__:
-            value = getattr(meta, field)
-            if value is not None:
-                setattr(self.usage, field, value)
+        told = {name: value for name in _TOLD if (value := getattr(meta, name)) is not None}
+        self.usage = msgspec.structs.replace(self.usage, **told)
         for span in meta.spans:
             self._reported[span.stage, span.by] = span.shifted(self.call_ms)
+
+
+def _old_arrivals(record: _Record) -> tuple[array[float], array[int]]:
+    """The arrivals in a record of the first form."""
+    times, counts = array("f"), array("H")
+    times.frombytes(record.chunk_ms)
+    counts.frombytes(record.chunk_tokens)
+    return array("d", times), counts

@@ -20,7 +20,6 @@ from statistics import mean, median
 
 from backends.backend import Backend, ChatRequest, Message, Sampling
 from backends.bench.load import Load, Result, run
-from backends.bench.statistics import percentile
 from backends.demo import DOCUMENTS, DRAFT, MODEL
 from backends.demo.corpus import Corpus
 from backends.demo.evaluate import retrieve
@@ -32,6 +31,7 @@ from backends.rag.assemble import user_turn
 from backends.rag.index import Index
 from backends.rag.prompt import SYSTEM
 from backends.rag.rag import Options
+from backends.telemetry.spread import percentile
 
 GREEDY = Sampling(temperature=0.0)
 

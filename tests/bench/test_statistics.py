@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.bench.statistics import goodput, median, percentile, ratio, spread
+from backends.bench.statistics import goodput, median, ratio
+from backends.telemetry.spread import percentile, spread
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50)
 

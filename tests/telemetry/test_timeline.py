@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.events import Done, Error, Event, Meta, Status, Token
+from backends.telemetry.critical_path import critical_path
 from backends.telemetry.explain import duration, slow_first_token
 from backends.telemetry.stages import STAGES, Span
-from backends.telemetry.summary import account, summarize, tpot
+from backends.telemetry.summary import account, summarize, total_account, tpot
 from backends.telemetry.timeline import STAGE_OF, Timeline
 
 
@@ -126,6 +130,68 @@ def test_dump_and_load_keep_everything_that_is_shown() -> None:
     assert again.error == timeline.error
     assert list(again.chunk_ms) == [61, 80]
     assert list(again.chunk_tokens) == [1, 3]
+
+
+def test_a_stage_that_comes_twice_is_kept_twice() -> None:
+    timeline = played((0, Status("queued")), (10, Status("prefilling")), (15, Status("queued")), (30, Token("a")))
+    queue = [(span.offset, span.duration) for span in timeline.spans(40) if span.stage == "provider_queue"]
+    assert queue == [(0, 10), (15, 15)]
+
+
+def test_the_place_in_the_queue_is_told_while_it_waits_and_kept() -> None:
+    timeline = played((0, Status("queued", position=3)), (10, Status("queued", position=1)))
+    assert (timeline.queued_at, timeline.queue_position) == (1, 3)
+    timeline.add(Token("a"), 20)
+    assert (timeline.queued_at, timeline.queue_position) == (0, 3)
+    assert Timeline.load(timeline.dump()).queue_position == 3
+
+
+def test_what_comes_after_the_servers_end_is_the_way_back() -> None:
+    timeline = played(
+        (10, Token("a")),
+        (60, Meta(spans=(Span("prefill", 0, 10), Span("total_generation", 10, 40)))),
+        (62, Done(1, 62)),
+    )
+    assert timeline.spans(62)[-1] == Span("network_out", 50, 12, "derived")
+    again = Timeline.load(timeline.dump())
+    assert again.spans(62) == timeline.spans(62)
+    bill = total_account(timeline)
+    assert bill is not None
+    assert (bill.total, bill.unattributed) == (62, 0)
+    assert dict(bill.parts) == {"prefill": 10, "total_generation": 40, "network_out": 12}
+
+
+def test_a_timeline_as_it_was_stored_before_can_be_read() -> None:
+    stored = msgspec.msgpack.encode(
+        {
+            "call_ms": 1.0,
+            "outcome": "complete",
+            "usage": {"model": "m", "prompt_tokens": 7},
+            "spans": [{"stage": "prefill", "offset": 1.0, "duration": 9.0}],
+            "first_token_ms": 10.0,
+            "last_token_ms": 12.5,
+            "end_ms": 13.0,
+            "tokens": 4,
+            "chunk_ms": array("f", [10.0, 12.5]).tobytes(),
+            "chunk_tokens": array("H", [1, 3]).tobytes(),
+        }
+    )
+    timeline = Timeline.load(stored)
+    assert (timeline.usage.model, timeline.usage.prompt_tokens) == ("m", 7)
+    assert (list(timeline.chunk_ms), list(timeline.chunk_tokens)) == ([10.0, 12.5], [1, 3])
+    assert Timeline.load(timeline.dump()).spans(13) == timeline.spans(13)
+
+
+def test_the_path_has_no_hole() -> None:
+    path = critical_path([Span("retrieval", 5, 25), Span("prefill", 10, 50), Span("total_generation", 70, 20)], 70, 100)
+    assert [(segment.start, segment.end, segment.stage) for segment in path] == [
+        (0, 5, None),
+        (5, 10, "retrieval"),
+        (10, 60, "prefill"),
+        (60, 70, None),
+        (70, 90, "total_generation"),
+        (90, 100, None),
+    ]
 
 
 def test_overlapping_stages_are_billed_to_the_one_that_was_waited_for() -> None:

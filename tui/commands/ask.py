@@ -20,7 +20,7 @@ from backends import providers
 from backends.backend import Backend, ChatRequest, Message, Sampling
 from backends.errors import BackendError, Code
 from backends.events import Event, is_terminal
-from backends.telemetry.timeline import Outcome, Timeline
+from backends.telemetry.timeline import Asked, Outcome, Timeline
 from tui import log_file
 from tui.commands.ask_output import JsonOutput, Output, TextOutput, statistics
 from tui.exit_codes import ExitCode, of_error, of_outcome
@@ -52,7 +52,7 @@ def run(target: Target, question: Question) -> ExitCode:
     output: Output = JsonOutput(sys.stdout.buffer) if question.json else plain
     try:
         request = _request(question, prompt(question.words, sys.stdin))
-        answer = _Answer(lambda: providers.open_backend(target.load()), request, output)
+        answer = _Answer(target, request, output)
         asyncio.run(answer.print())
         if question.stats:
             print(statistics(answer.timeline), file=sys.stderr)
@@ -110,8 +110,8 @@ def _request(question: Question, text: str) -> ChatRequest:
 class _Answer:
     """One answer on its way to `output`."""
 
-    def __init__(self, open_backend: Callable[[], Backend], request: ChatRequest, output: Output) -> None:
-        self._open_backend = open_backend
+    def __init__(self, target: Target, request: ChatRequest, output: Output) -> None:
+        self._target = target
         self._request = request
         self._output = output
         self._asked = time.monotonic()
@@ -145,7 +145,7 @@ class _Answer:
 
     async def _read(self) -> None:
         try:
-            backend = self._open_backend()
+            backend = self._open()
         except BackendError as error:
             self._take(error.event())
             return
@@ -155,6 +155,13 @@ class _Answer:
                 self._take(event)
                 if is_terminal(event):
                     return
+
+    def _open(self) -> Backend:
+        """The backend that is asked. Raises ConfigError."""
+        file, request = self._target.load(), self._request
+        self.timeline.asked = Asked(file.config.backend, request.feature, request.token_limit)
+        self.timeline.prices = file.config.prices
+        return providers.open_backend(file)
 
     def _take(self, event: Event) -> None:
         self.timeline.add(event, self._now())

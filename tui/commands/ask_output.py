@@ -151,8 +151,8 @@ def statistics(timeline: Timeline) -> str:
         parts.append(f"prompt {numbers.prompt_tokens:,}{cached}")
     if numbers.draft_tokens:
         parts.append(f"draft accepted {100 * (numbers.accepted_tokens or 0) / numbers.draft_tokens:.0f} %")
-    if timeline.usage.cost is not None:
-        parts.append(f"cost ${timeline.usage.cost:.5f}")
+    if numbers.cost is not None:
+        parts.append(f"cost ${numbers.cost:.5f}")
     parts.append(numbers.outcome)
     lines = [" · ".join(parts)]
     if numbers.ttft is not None:

@@ -83,7 +83,7 @@ class ChatScreen(CitingScreen):
         self._insisted = False  # Enter was pressed while an answer ran: pressing it again cancels that answer
         self.list_models: ListModels | None = None
         self._view = TranscriptView(self._transcript, self._budget, self._ended)
-        self.worker = AnswerWorker(self._view, clock)
+        self.worker = AnswerWorker(self._view, clock, config.prices)
 
     # -- what is on the screen ---------------------------------------------------------------------------------------
 
