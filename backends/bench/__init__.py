@@ -1,6 +1,6 @@
 """Measuring: load on any backend, and our engine beside llama-server.
 
-statistics.py   percentiles, confidence intervals, goodput (pure)
+statistics.py   confidence intervals, goodput (pure)
 workload.py     what is asked: lengths, prompts, arrivals, all from a seed (pure)
 load.py         the load generator: closed or open loop over any Backend
 gguf.py         writing a GGUF; models.py: models to measure with

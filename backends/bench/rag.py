@@ -70,7 +70,7 @@ Retrieve = Callable[[Sequence[str]], Retrieved]
 
 def score(answers: Sequence[Answer]) -> Scores:
     """The scores of one set."""
-    from backends.bench.statistics import percentile
+    from backends.telemetry.spread import percentile
 
     count = len(answers)
     judged = [answer.facts for answer in answers if answer.facts is not None]
