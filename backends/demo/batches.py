@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,13 @@ from torch import Tensor
 
 from backends.demo.corpus import Corpus
 from backends.demo.tokenizer import MARKERS, Vocabulary
-from backends.demo.trees import Branch, Tree
+from backends.demo.trees import Branch, Tree, choices
 
 PROMPT_WEIGHT = 0.1
-FIRST_WEIGHT, CITATION_WEIGHT = 6.0, 2.0
-"""The first token of an answer chooses the sentence, the marker the source: they weigh more than copied tokens."""
+FIRST_WEIGHT, FORK_WEIGHT, CITATION_WEIGHT = 6.0, 4.0, 3.0
+"""The first token of an answer and of every sentence in it chooses the sentence, a token where sentences part that began
+alike chooses between them, the marker the source, and what follows it whether to go on: they weigh more than copied
+tokens."""
 CUT_SHARE, CUT = 0.5, 8
 """This share of answers ends, for training, after so many tokens: which sentence is decided, the rest is copying."""
 LENGTHS = (384, 512, 768, 1024)
@@ -70,9 +72,19 @@ class Packer:
         first = 3
         self._citations = {first + i for i in citations}
 
-    def _answer(self, text: str) -> tuple[list[int], list[float]]:
-        ids = [*self.vocabulary.encode(text), self.vocabulary.end]
+    def _answer(self, text: str, phrases: Sequence[str] = ()) -> tuple[list[int], list[float]]:
+        """The ids of an answer made of some of `phrases`, and what each weighs."""
+        encoded, spans = self.vocabulary.spans(text)
+        begins, forks = choices(text, phrases)
+        ids = [*encoded, self.vocabulary.end]
         weights = [CITATION_WEIGHT if i in self._citations else 1.0 for i in ids]
+        for i, (begin, end) in enumerate(spans):
+            if ids[i] in self._citations:
+                weights[i + 1] = max(weights[i + 1], CITATION_WEIGHT)
+            if any(at in begins for at in range(begin, end)):
+                weights[i] = FIRST_WEIGHT
+            elif any(at in forks for at in range(begin, end)):
+                weights[i] = FORK_WEIGHT
         weights[0] = FIRST_WEIGHT
         return ids, weights
 
@@ -97,7 +109,8 @@ class Packer:
         v = self.vocabulary
         asked = v.encode(f" {branch.question}" if tree.passages else branch.question)
         asked += [v.end, *v.newline, *v.opening("assistant")]
-        answer, weights = self._answer(branch.answer)
+        phrases = [said for p in tree.passages for said in (p.heading, *(sentence for _, sentence in p.facts))]
+        answer, weights = self._answer(branch.answer, phrases)
         if self.cut and self.corpus.rng.random() < CUT_SHARE:
             answer, weights = answer[:CUT], weights[:CUT]
         return asked + answer, [0.0] * len(asked) + weights

@@ -5,6 +5,7 @@ Every text is laid out by `backends.rag.prompt`, as the product lays it out, and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -21,6 +22,8 @@ REFUSAL = "The sources do not say."
 NO_SOURCES = "I have no sources to answer that from."
 LEAD_YES = "Yes. "
 SAMPLE_SHARE = 0.25
+LONGEST = 3
+"""Passages of an answer in detail: the one that was asked about first, then others in the order of the sources."""
 FIRST_SHARE = 3.0
 """How much likelier the answer stands in the first source than in any other: retrieval puts the best one first."""
 _OTHER_SYSTEMS = (
@@ -39,11 +42,12 @@ _DETAILS = (
     "{Explain|Describe} {T} {in detail|at length|in full|in depth}{.|, please.}",
     "{Tell me|Explain|Write down} {everything|all you know|all there is} about {T}.",
     "{Give me|I want|I need} {all details|the full information|a long answer|a detailed answer} about {T}.",
-    "{Explain|Describe|Tell me} {in detail|at length|in full}{ how| all about| everything about|:} {T}{.|, please.}",
+    "{Explain|Describe|Tell me} {in detail|at length|in full}{| all about| everything about|:} {T}{.|, please.}",
     "{A detailed|A complete|An exhaustive} {overview|summary|account|explanation} of {T}{.|, please.}",
     "{T}{: all details| in detail|, everything about it|, a long answer}{.|, please.}",
     "What {should I|do I need to} know about {T}? {In detail|A long answer|Please explain in detail}{.|, please.}",
 )
+_NAMED_PLAN = re.compile(r"(?:[Tt]he |[Aa] )?<P>(?: plan| tier| subscription| limits)?")
 _STEP_SUFFIX = "{Explain step by step|Step by step, please|Please explain it step by step|Show me the steps}."
 
 _DETAIL_SUFFIX = "{Explain in detail|In detail, please|Please answer at length|A long answer, please|All details}."
@@ -96,12 +100,30 @@ def _absent() -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
+@cache
+def _tempting() -> dict[str, tuple[str, ...]]:
+    """For each section the questions that it seems to answer and does not."""
+    found: dict[str, list[str]] = {}
+    patterns: list[str] = []
+    for line in (HERE / "tempting.txt").read_text("utf-8").splitlines():
+        if line.startswith("## "):
+            patterns = found.setdefault(line[3:].strip(), [])
+        elif line and not line.startswith("#"):
+            patterns.append(line)
+    return {section: tuple(lines) for section, lines in found.items()}
+
+
 def sample_passage(section: Section) -> Passage:
     """`section` as the sample documents state it."""
     world = World.sample()
     facts = tuple((fact, fill(choose(fact.statements[0], None), world, None, fact.plan)) for fact in section.facts)
     title, heading = section.document.titles[0], section.headings[0]
     return Passage(section.key, title, heading, f"{title} > {heading}", tuple((f, _capital(s)) for f, s in facts))
+
+
+def _of_plans(section: Section) -> bool:
+    """Whether `section` states something of each plan."""
+    return any(fact.plan is not None for fact in section.facts)
 
 
 def _capital(text: str) -> str:
@@ -147,6 +169,8 @@ class Corpus:
         rng = self.rng
         related = [s for s in target.document.sections if s is not target]
         chosen = [target]
+        if count > 1 and _of_plans(target) and rng.random() < 0.5:
+            chosen.append(rng.choice([s for s in related if _of_plans(s)]))
         while len(chosen) < count:
             chance = rng.random()
             pool = _alike()[target.key] if chance < 0.45 else related if chance < 0.8 and related else _sections()
@@ -185,9 +209,12 @@ class Corpus:
         passage = sample_passage(self.rng.choice([s for s in _sections() if any(f.questions for f in s.facts)]))
         return passage, self.fact_branch([passage], World.sample(), 0)
 
-    def follow_up_branch(self, passages: Sequence[Passage], world: World, last: Passage) -> Branch | None:
+    def follow_up_branch(
+        self, passages: Sequence[Passage], world: World, last: Passage, before: Fact | None = None
+    ) -> Branch | None:
         """An elliptical question after a turn about `last`: on another fact of it or, in words that can tell, on
-        another section of its document; None where no fact has one."""
+        another section of its document; None where no fact has one. What was said of one plan (`before`) is mostly
+        asked of another one next."""
         asked = [
             (i, fact, sentence, pattern)
             for i, passage in enumerate(passages)
@@ -196,6 +223,9 @@ class Corpus:
         ]
         if not asked:
             return None
+        if before is not None and before.plan is not None and self.rng.random() < 0.5:
+            of_others = [entry for entry in asked if entry[1].plan not in (None, before.plan)]
+            asked = [entry for entry in of_others if entry[1].key[:-1] == before.key[:-1]] or asked
         index, fact, sentence, pattern = self.rng.choice(asked)
         question = self._asked(self._choose(pattern), world, fact.plan)
         return Branch("follow-up", question, f"{sentence} [S{index + 1}]", (sentence,), (index + 1,))
@@ -207,10 +237,10 @@ class Corpus:
         first = self.fact_branch(passages, world)
         index = first.cites[0] - 1
         chance = rng.random()
-        second: Branch | None = None
-        if chance < 0.35:
+        second = self._of_the_same_plan(passages, world, first)
+        if second is None and chance < 0.35:
             second = self.follow_up_branch(passages, world, passages[index])
-        elif chance < 0.6:
+        elif second is None and chance < 0.6:
             second = self.fact_branch(passages, world, index)
         second = second or self.fact_branch(passages, world)
         if first.sentences == second.sentences:
@@ -219,14 +249,31 @@ class Corpus:
         question = joined(first.question, second.question, rng)
         return Branch("two", question, answer, first.sentences + second.sentences, first.cites + second.cites)
 
-    def long_branch(self, passages: Sequence[Passage], sections: dict[str, Section], world: World) -> Branch:
-        """Steps: the facts of one passage as a list. Details: those of every passage of its document."""
+    def _of_the_same_plan(self, passages: Sequence[Passage], world: World, first: Branch) -> Branch | None:
+        """Mostly, where `first` asked about one plan: a question for something else about it, which says "it"."""
         rng = self.rng
-        index = rng.randrange(len(passages))
+        stated = [(i, fact, said) for i, passage in enumerate(passages) for fact, said in passage.askable]
+        asked = next((fact for _, fact, said in stated if said == first.sentences[0]), None)
+        if asked is None or asked.plan is None or rng.random() < 0.25:
+            return None
+        others = [entry for entry in stated if entry[1].plan == asked.plan and entry[1] is not asked]
+        if not others:
+            return None
+        index, fact, sentence = rng.choice(others)
+        pattern = self._choose(rng.choice(fact.questions + fact.later))
+        if rng.random() < 0.75 and not pattern.startswith("<P>"):
+            pattern = _NAMED_PLAN.sub(rng.choice(("it", "it", "that", "that plan")), pattern)
+        question = self._asked(pattern, world, fact.plan)
+        return Branch("fact", question, f"{sentence} [S{index + 1}]", (sentence,), (index + 1,))
+
+    def long_branch(self, passages: Sequence[Passage], sections: dict[str, Section], world: World) -> Branch:
+        """Steps: the facts of one passage as a list. Details: those of up to two more passages after it."""
+        rng = self.rng
+        index = rng.choices(range(len(passages)), [FIRST_SHARE, *[1.0] * (len(passages) - 1)])[0]
         target = passages[index]
         shown = [index]
         topic = rng.choice(sections[target.section].topics)
-        if rng.random() < 0.6:
+        if rng.random() < 0.5:
             if rng.random() < 0.3:
                 question = self.fact_branch(passages, world, index).question + " " + self._choose(_STEP_SUFFIX)
             else:
@@ -236,8 +283,7 @@ class Corpus:
                 question = self.fact_branch(passages, world, index).question + " " + self._choose(_DETAIL_SUFFIX)
             else:
                 question = self._topic(_DETAILS, topic)
-            if target.title != target.heading:
-                shown += [i for i, p in enumerate(passages) if i != index and p.document == target.document]
+            shown += [i for i in range(len(passages)) if i != index][: LONGEST - 1]
         answer = "\n\n".join(listing(passages[i], i + 1) for i in shown)
         sentences = tuple(sentence for i in shown for _, sentence in passages[i].facts)
         return Branch("long", question, answer, sentences, tuple(i + 1 for i in shown))
@@ -248,12 +294,22 @@ class Corpus:
     def refusal_branch(self, passages: Sequence[Passage], world: World, target: Section) -> Branch:
         """A question that `passages` do not answer: about a fact they leave out, or about something else entirely."""
         rng = self.rng
-        if rng.random() < 0.3:
+        chance = rng.random()
+        if chance < 0.2:
             return Branch("refusal", careless(self._choose(rng.choice(_absent())), rng), REFUSAL)
+        if chance < 0.5:
+            near = rng.choice([p.section for p in passages] or [target.key])
+            question = self._asked(self._choose(rng.choice(_tempting()[near])), world, rng.randrange(3))
+            return Branch("refusal", question, REFUSAL)
+        if chance < 0.56:
+            here = {passage.section for passage in passages}
+            away = [s for d in handbook() if here.isdisjoint(s.key for s in d.sections) for s in d.sections]
+            question = self._topic(rng.choice((_STEPS, _DETAILS)), rng.choice(rng.choice(away).topics))
+            return Branch("refusal", question, REFUSAL)
         stated = {fact.key for passage in passages for fact, _ in passage.facts}
-        near = [f for s in target.document.sections for f in s.facts if f.questions and f.key not in stated]
+        beside = [f for s in target.document.sections for f in s.facts if f.questions and f.key not in stated]
         far = [f for s in _sections() for f in s.facts if f.questions and f.key not in stated]
-        fact = rng.choice(near if near and rng.random() < 0.6 else far)
+        fact = rng.choice(beside if beside and rng.random() < 0.6 else far)
         question = self._asked(self._choose(rng.choice(fact.questions + fact.yes_questions)), world, fact.plan)
         return Branch("refusal", question, REFUSAL)
 
@@ -277,20 +333,20 @@ class Corpus:
         target = rng.choice(_sections())
         passages, world = self.context(count or rng.choice((1, 2, 3, 3, 3, 3, 4, 4, 5)), target)
         tree = Tree(self._system(), passages=passages)
-        last: Passage | None = None
+        last: tuple[Passage, Fact] | None = None
         if history if history is not None else rng.random() < 0.28:
             last = self._add_history(tree, target, world)
         sections = {section.key: section for section in _sections()}
         for _ in range(branches):
             chance = rng.random()
-            branch = self.follow_up_branch(passages, world, last) if last and chance < 0.5 else None
+            branch = self.follow_up_branch(passages, world, *last) if last and chance < 0.5 else None
             if branch is None:
                 chance = rng.random()
-                if chance < 0.56:
+                if chance < 0.51:
                     branch = self.fact_branch(passages, world)
-                elif chance < 0.69:
+                elif chance < 0.65:
                     branch = self.two_branch(passages, world)
-                elif chance < 0.76:
+                elif chance < 0.74:
                     branch = self.long_branch(passages, sections, world)
                 elif chance < 0.96:
                     branch = self.refusal_branch(passages, world, target)
@@ -299,10 +355,10 @@ class Corpus:
             tree.branches.append(branch)
         return tree
 
-    def _add_history(self, tree: Tree, target: Section, world: World) -> Passage | None:
-        """Put one or two earlier turns before the newest; return the passage that the last of them was about."""
+    def _add_history(self, tree: Tree, target: Section, world: World) -> tuple[Passage, Fact] | None:
+        """Put one or two earlier turns before the newest; return what passage and fact the last was about."""
         rng = self.rng
-        last: Passage | None = None
+        last: tuple[Passage, Fact] | None = None
         for _ in range(1 if rng.random() < 0.75 else 2):
             if rng.random() < 0.15:
                 branch = self.small_talk_branch()
@@ -320,7 +376,7 @@ class Corpus:
             branch = self.fact_branch(earlier, world, index)
             sources = [render_source(f"S{i}", p.title, p.text) for i, p in enumerate(earlier, 1)]
             tree.history.append((render_user_turn(sources, branch.question), branch.answer))
-            last = earlier[index]
+            last = earlier[index], next(f for f, said in earlier[index].facts if said == branch.sentences[0])
         return last
 
     def plain_tree(self, branches: int) -> Tree:
@@ -361,7 +417,7 @@ class Corpus:
         chance = self.rng.random()
         if chance < 0.76:
             return self.handbook_tree(branches)
-        return self.register_tree(branches) if chance < 0.94 else self.plain_tree(branches)
+        return self.register_tree(branches) if chance < 0.96 else self.plain_tree(branches)
 
 
 def _after(fact: Fact, passage: Passage, last: Passage) -> tuple[str, ...]:

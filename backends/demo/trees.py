@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os.path
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -58,6 +60,23 @@ class Tree:
         for user, assistant in self.history:
             turns += [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
         return [*turns, {"role": "user", "content": render_user_turn(self.sources(), branch.question)}]
+
+
+def choices(answer: str, phrases: Sequence[str]) -> tuple[set[int], set[int]]:
+    """Where in `answer` something is chosen, in characters: where one of `phrases` begins, and where another one that
+    began like it goes on differently. Whoever copies has nothing to choose anywhere else."""
+    begins: set[int] = set()
+    forks: set[int] = set()
+    for phrase in phrases:
+        at = answer.find(phrase)
+        while at >= 0:
+            begins.add(at)
+            for other in phrases:
+                shared = len(os.path.commonprefix((phrase, other)))
+                if 0 < shared < len(phrase):
+                    forks.add(at + shared)
+            at = answer.find(phrase, at + len(phrase))
+    return begins, forks
 
 
 def joined(first: str, second: str, rng: Random) -> str:

@@ -73,6 +73,93 @@ _STORIES = (
     "I am on holiday soon.",
     "I am writing a report.",
 )
+_SOUNDS = {
+    said: tuple(others.split())
+    for said, others in (
+        ("does", "dose doe dos duz"),
+        ("do", "doo od"),
+        ("where", "were wher whre"),
+        ("which", "wich whitch wihch"),
+        ("what", "wat waht wot"),
+        ("when", "wen wehn"),
+        ("how", "hwo hou"),
+        ("who", "hoo woh"),
+        ("why", "wy"),
+        ("my", "mi ym"),
+        ("the", "teh th hte"),
+        ("and", "adn an nad"),
+        ("for", "fro four fo"),
+        ("from", "form fron"),
+        ("with", "wiht wit whit"),
+        ("to", "too ot"),
+        ("is", "iz si"),
+        ("are", "r ar aer"),
+        ("you", "u yuo yo"),
+        ("your", "ur yuor you're"),
+        ("much", "mutch muhc"),
+        ("many", "meny mani"),
+        ("long", "logn lng"),
+        ("can", "cann cna"),
+        ("could", "coud cuold"),
+        ("have", "hav haev"),
+        ("there", "their ther"),
+        ("their", "there thier"),
+        ("plan", "paln plann"),
+        ("price", "prise prcie"),
+        ("month", "mounth moth mnth"),
+        ("monthly", "montly mothly"),
+        ("annual", "anual annaul"),
+        ("yearly", "yerly yealry"),
+        ("invoice", "invoce invioce invoise"),
+        ("invoices", "invoces invioces invoises"),
+        ("receive", "recieve receve"),
+        ("address", "adress adres"),
+        ("refund", "refnd refudn re-fund"),
+        ("refunds", "refnds refudns"),
+        ("account", "acount acccount"),
+        ("accounting", "acounting"),
+        ("cancel", "cancle cansel"),
+        ("cancelling", "canceling cancling"),
+        ("subscription", "subscribtion subsciption subscripton"),
+        ("payment", "paymnet payement"),
+        ("transfer", "transfr tranfer"),
+        ("card", "crad cadr"),
+        ("discount", "discout diskount"),
+        ("discounts", "discouts"),
+        ("download", "downlod donwload"),
+        ("storage", "storge stroage"),
+        ("projects", "projets porjects"),
+        ("charged", "chraged chargd"),
+        ("charge", "chrage"),
+        ("billed", "bileld bild"),
+        ("bill", "bil"),
+        ("change", "chnage chage"),
+        ("trial", "trail tryal"),
+        ("coupon", "cupon coupn"),
+        ("guests", "gests geusts"),
+        ("guest", "gest geust"),
+        ("seat", "seet saet"),
+        ("seats", "seets saets"),
+        ("upgrade", "upgarde upgade"),
+        ("downgrade", "downgarde dowgrade"),
+        ("possible", "posible possibel"),
+        ("until", "untill"),
+        ("twice", "twise tiwce"),
+        ("email", "emial e-mial"),
+        ("number", "numbr nubmer"),
+        ("company", "compny comapny"),
+        ("money", "mony moeny"),
+        ("customer", "custmer costumer"),
+        ("owner", "oner onwer"),
+        ("tax", "taxe tacks"),
+        ("pause", "paus pase puase"),
+        ("paused", "pausd puased"),
+        ("expire", "expier exprie"),
+        ("it", "ti"),
+        ("enter", "entre etner"),
+        ("people", "poeple peple"),
+    )
+}
 _SMALL = frozenset(("a", "an", "the", "my", "our", "do", "does", "is", "are", "to", "of", "for", "can", "will"))
 
 
@@ -104,10 +191,19 @@ def careless(text: str, rng: Random) -> str:
         text = text.rstrip("?.!")
     if rng.random() < 0.35:
         text = text.lower()
-    if rng.random() < 0.3:
-        for _ in range(rng.choice((1, 1, 2))):
+    chance = rng.random()
+    if chance < 0.08:
+        text = _sounded(text, rng)
+    if chance < 0.3:
+        for _ in range(rng.choice((1, 1, 2, 4) if chance < 0.15 else (1, 1, 2))):
             text = _slip(text, rng)
     return text
+
+
+def _sounded(text: str, rng: Random) -> str:
+    """`text` with some words as they sound, or mistaken for another that is really a word."""
+    words = text.split(" ")
+    return " ".join(rng.choice(_SOUNDS[w]) if w in _SOUNDS and rng.random() < 0.6 else w for w in words)
 
 
 def _slip(text: str, rng: Random) -> str:

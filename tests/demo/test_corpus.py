@@ -10,12 +10,12 @@ import sys
 import pytest
 
 from backends.demo import DOCUMENTS
-from backends.demo.corpus import REFUSAL, Corpus
+from backends.demo.corpus import LONGEST, REFUSAL, Corpus
 from backends.demo.documents import file_name, render
 from backends.demo.evaluate import judge
-from backends.demo.handbook import HERE, choose, handbook, wordings
+from backends.demo.handbook import HERE, World, choose, handbook, wordings
 from backends.demo.player import drafted
-from backends.demo.trees import Tree
+from backends.demo.trees import Tree, choices
 from backends.rag.prompt import SYSTEM
 
 
@@ -75,6 +75,44 @@ def test_the_hand_written_questions_are_not_trained_on() -> None:
     assert len(asked) == 40
     said = {branch.question.lower() for tree in trees(21, 5000) for branch in tree.branches}
     assert not asked & said
+
+
+def test_answers_in_detail_begin_with_what_was_asked_and_repeat_nothing() -> None:
+    lists = [branch for tree in trees(13, 400) for branch in tree.branches if branch.kind == "long"]
+    assert {len(branch.cites) for branch in lists} == set(range(1, LONGEST + 1))
+    for branch in lists:
+        items = [line.partition(". ")[2] for line in branch.answer.splitlines() if line[:1].isdigit()]
+        assert len(items) == len(set(items)) == len(branch.sentences)
+        assert list(branch.cites[1:]) == sorted(set(branch.cites) - {branch.cites[0]})
+
+
+def test_every_section_tempts_with_questions_that_it_does_not_answer() -> None:
+    headings = [line[3:] for line in (HERE / "tempting.txt").read_text("utf-8").splitlines() if line[:3] == "## "]
+    assert sorted(headings) == sorted(section.key for document in handbook() for section in document.sections)
+    section = next(s for document in handbook() for s in document.sections if s.key == "Bank transfer")
+    corpus = Corpus(17)
+    passages = [corpus.passage(section, World.sample())]
+    refused = [corpus.refusal_branch(passages, World.sample(), section) for _ in range(200)]
+    assert {branch.answer for branch in refused} == {REFUSAL}
+    assert any(code in branch.question for branch in refused for code in ("IBAN", "BIC", "sort code"))
+
+
+def test_two_facts_in_one_question_are_often_of_one_plan() -> None:
+    corpus = Corpus(4)
+    plans = [section for document in handbook()[:1] for section in document.sections if section.facts[0].plan == 0]
+    world = World.sample()
+    passages = [corpus.passage(section, world, drop=0.0) for section in plans]
+    pairs = [corpus.two_branch(passages, world) for _ in range(200)]
+    same = [pair for pair in pairs if sum(pair.answer.count(plan) == 2 for plan in world.plans) == 1]
+    assert len(same) > 50
+    assert any(" it" in pair.question for pair in same)
+
+
+def test_choices_are_where_sentences_begin_and_where_they_part() -> None:
+    said = ("Solo costs 9 euros.", "Solo costs 12 euros.", "Crew costs 9 euros.")
+    begins, forks = choices("Yes. Solo costs 9 euros. [S1] Crew costs 9 euros. [S1]", said)
+    assert begins == {5, 30}
+    assert forks == {5 + len("Solo costs ")}
 
 
 def test_documents_are_the_handbook() -> None:

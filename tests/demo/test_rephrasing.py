@@ -40,6 +40,12 @@ def test_careless_text_still_says_something() -> None:
     assert all(len(careless("Can I pause my plan?", Random(seed)).split()) >= 2 for seed in range(300))
 
 
+def test_people_write_as_it_sounds() -> None:
+    said = {careless("where does the trial end", Random(seed)) for seed in range(600)}
+    assert any("were " in text for text in said)
+    assert any(" dose " in text for text in said)
+
+
 def test_near_copies_of_hand_written_questions_are_held_out() -> None:
     assert is_held_out("can I pause my annual subscription")
     assert is_held_out("How deep is the ocean")
