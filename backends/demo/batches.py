@@ -17,9 +17,9 @@ from backends.demo.trees import Branch, Tree, choices
 
 PROMPT_WEIGHT = 0.1
 FIRST_WEIGHT, FORK_WEIGHT, CITATION_WEIGHT = 6.0, 4.0, 3.0
-"""The first token of an answer and of every sentence in it chooses the sentence, a token where sentences part that began
-alike chooses between them, the marker the source, and what follows it whether to go on: they weigh more than copied
-tokens."""
+"""The first token of an answer and of every sentence in it chooses the sentence, a token where sentences part that
+began alike chooses between them, the marker the source, and what follows it whether to go on: they weigh more than
+copied tokens."""
 CUT_SHARE, CUT = 0.5, 8
 """This share of answers ends, for training, after so many tokens: which sentence is decided, the rest is copying."""
 LENGTHS = (384, 512, 768, 1024)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -72,8 +71,8 @@ def choices(answer: str, phrases: Sequence[str]) -> tuple[set[int], set[int]]:
         while at >= 0:
             begins.add(at)
             for other in phrases:
-                shared = len(os.path.commonprefix((phrase, other)))
-                if 0 < shared < len(phrase):
+                shared = next((i for i, pair in enumerate(zip(phrase, other, strict=False)) if pair[0] != pair[1]), 0)
+                if shared:
                     forks.add(at + shared)
             at = answer.find(phrase, at + len(phrase))
     return begins, forks
