@@ -68,7 +68,8 @@ class ChatRequest(_Request, frozen=True):
     `continue_from` is the text of a cut answer to the last user message: the backend goes on after it. `reasoning`
     "off" asks a model that thinks before it answers not to, where that can be told.
     `key` makes a retried POST idempotent. `queue_timeout` is how many seconds it may wait for its place (None: what the
-    backend allows to its feature).
+    backend allows to its feature). `partition` is whose request it is: what a cache keeps of it is never found from
+    another partition. It is set by who serves it, from the caller's key, over whatever the caller says.
     """
 
     messages: tuple[Message, ...]
@@ -81,6 +82,7 @@ class ChatRequest(_Request, frozen=True):
     reasoning: Literal["auto", "off"] = "auto"
     key: str = ""
     queue_timeout: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    partition: str = ""
 
     @property
     def token_limit(self) -> int:

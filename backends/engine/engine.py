@@ -111,7 +111,8 @@ class Engine:
             log.info("no hint of %d messages: %s", len(request.messages), error)
             return None if self.state == "ready" else error.event()
         if number == self._hints and 0 < len(tokens) <= runner.info.n_ctx:
-            steps.warm(Sequence(tokens, 0, Draw(temperature=0), Detokenizer(), time.perf_counter()))
+            nobody_reads = Draw(temperature=0), Detokenizer()
+            steps.warm(Sequence(tokens, 0, *nobody_reads, time.perf_counter(), request.partition))
         return None
 
     # ---- Pausable
@@ -192,7 +193,7 @@ class Engine:
             if limit < 1:
                 raise _context_full(len(prompt), request, n_ctx)
             text = Detokenizer(request.sampling.stop, closing)
-            sequence = Sequence(prompt, limit, draw, text, arrival, feature=request.feature)
+            sequence = Sequence(prompt, limit, draw, text, arrival, request.partition, request.feature)
             if shifts:
                 sequence.window, sequence.keep = n_ctx, min(keep, len(prompt))
             sequence.loaded_ms = loaded_ms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -85,7 +86,7 @@ def _prompt(runner: Runner, template: ChatTemplate, request: ChatRequest) -> tup
     from backends.engine.template import tokenize
 
     pieces = template.render(request.messages, request.continue_from, reasoning=request.reasoning == "auto")
-    tokens = tokenize(pieces, runner.tokenize_again, runner.bos)
+    tokens = tokenize(pieces, partial(runner.tokenize_again, partition=request.partition), runner.bos)
     if not tokens:
         raise BackendError(Code.BAD_REQUEST, "the prompt is empty: the request has no messages")
     return tokens, opened_by(pieces[-1].text) if pieces and pieces[-1].special else ""

@@ -6,7 +6,7 @@ import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Tokenize: TypeAlias = Callable[[str, bool, bool], list[int]]
 """`tokenize(text, special, inner)`, as `Runner.tokenize`."""
@@ -18,19 +18,29 @@ ENTRY_BYTES = 512
 """What an entry takes besides them, about."""
 
 
+class _Key(NamedTuple):
+    text: str
+    special: bool
+    inner: bool
+    partition: str
+
+
 class TokenCache:
-    """`tokenize`, remembering; the least recently used texts are forgotten beyond `limit` bytes. From any thread."""
+    """`tokenize`, remembering; the least recently used texts are forgotten beyond `limit` bytes. From any thread.
+
+    What is known in one `partition` is not in another, where the time that a text takes would tell that it was there.
+    """
 
     def __init__(self, tokenize: Tokenize, limit: int = MAX_BYTES) -> None:
         self._tokenize = tokenize
         self._limit = limit
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, bool, bool], array[int]] = OrderedDict()
+        self._known: OrderedDict[_Key, array[int]] = OrderedDict()
         self.bytes = 0
 
-    def __call__(self, text: str, special: bool, inner: bool = False) -> list[int]:
+    def __call__(self, text: str, special: bool, inner: bool = False, *, partition: str = "") -> list[int]:
         """What `tokenize` returns. Raises what it raises."""
-        key = text, special, inner
+        key = _Key(text, special, inner, partition)
         with self._lock:
             known = self._known.get(key)
             if known is not None:
@@ -41,7 +51,7 @@ class TokenCache:
             self._keep(key, array("i", tokens))
         return tokens
 
-    def _keep(self, key: tuple[str, bool, bool], tokens: array[int]) -> None:
+    def _keep(self, key: _Key, tokens: array[int]) -> None:
         if key in self._known or _size(key, tokens) > self._limit:
             return
         self._known[key] = tokens
@@ -50,6 +60,6 @@ class TokenCache:
             self.bytes -= _size(*self._known.popitem(last=False))
 
 
-def _size(key: tuple[str, bool, bool], tokens: array[int]) -> int:
+def _size(key: _Key, tokens: array[int]) -> int:
     """Bytes of an entry; a character counts four, the most that it can take."""
-    return 4 * len(key[0]) + tokens.itemsize * len(tokens) + ENTRY_BYTES
+    return 4 * len(key.text) + tokens.itemsize * len(tokens) + ENTRY_BYTES

@@ -43,6 +43,15 @@ def test_the_least_recently_used_text_is_forgotten() -> None:
     assert asked == ["one", "two", "three", "two"]
 
 
+def test_a_text_of_one_partition_is_not_known_in_another() -> None:
+    tokenize, asked = counting()
+    cache = TokenCache(tokenize)
+    for partition in ("", "a", "b", "a"):
+        assert cache("the plan", False, partition=partition) == tokenize("the plan", False, False)
+        asked.pop()  # that of the comparison
+    assert asked == ["the plan"] * 3
+
+
 def test_a_failure_is_not_remembered() -> None:
     failures = iter([ValueError("closing")])
 
