@@ -21,7 +21,7 @@ import msgspec
 
 from backends.backend import Backend, ChatRequest, Message, Pausable, pausable
 from backends.errors import BackendError
-from backends.events import Citation, Error, Event, Meta, Status, Token, is_terminal, shifted
+from backends.events import Citation, Error, Event, Logprob, Meta, Status, Token, is_terminal, shifted
 from backends.rag.assemble import CountTokens, assemble, estimate_tokens, plain_messages
 from backends.rag.cite import Scanner
 from backends.rag.query import build_query
@@ -190,6 +190,7 @@ class _Relay:
         self._scanner = scanner
         self._shift = shift
         self._count = 0
+        self._logprobs: tuple[Logprob, ...] = ()
 
     def translate(self, event: Event) -> Iterator[Event]:
         """The events to send for one of the inner stream. A citation comes just before the text that uses it."""
@@ -197,6 +198,7 @@ class _Relay:
             text, citations = self._scanner.feed(event.text)
             yield from citations
             self._count += event.count
+            self._logprobs += event.logprobs
             if text or not event.text:
                 yield self._token(text)
             return
@@ -211,7 +213,7 @@ class _Relay:
             yield self._token(text)
 
     def _token(self, text: str) -> Token:
-        token, self._count = Token(text, self._count), 0
+        token, self._count, self._logprobs = Token(text, self._count, self._logprobs), 0, ()
         return token
 
 

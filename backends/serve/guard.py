@@ -6,15 +6,17 @@ in `Host` (DNS rebinding) or in `Origin` (cross-site requests), and both are ref
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
+import time
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backends.errors import Code
-from backends.serve.replies import refuse
+from backends.serve.caller import Caller, note
+from backends.serve.replies import Refusal, refuse
 
 _OPEN_PATHS = frozenset({"/healthz"})
 
@@ -32,17 +34,31 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        arrived = time.perf_counter()
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if not self._is_ours(host_name(host)):
-            await refuse(send, 403, Code.BAD_REQUEST, "this server does not answer to the name in the Host header")
-        elif not self._same_origin(headers.get("origin"), host):
-            await refuse(send, 403, Code.BAD_REQUEST, "requests from other web pages are refused (Origin)")
-        elif scope["path"] not in _OPEN_PATHS and not self._has_token(headers.get("authorization", "")):
-            extra = [(b"www-authenticate", b"Bearer")]
-            await refuse(send, 401, Code.BAD_REQUEST, "this server wants a token: Authorization: Bearer …", extra)
+        try:
+            self._check_origin(headers)
+            self._admit(scope, headers, arrived)
+        except Refusal as refusal:
+            extra = [(b"www-authenticate", b"Bearer")] if refusal.status == 401 else []
+            await refuse(send, refusal, extra)
         else:
             await self._app(scope, receive, send)
+
+    def _check_origin(self, headers: Headers) -> None:
+        host = headers.get("host", "")
+        if not self._is_ours(host_name(host)):
+            raise Refusal(403, "this server does not answer to the name in the Host header")
+        if not self._same_origin(headers.get("origin"), host):
+            raise Refusal(403, "requests from other web pages are refused (Origin)")
+
+    def _admit(self, scope: Scope, headers: Headers, arrived: float) -> None:
+        authorization = headers.get("authorization", "")
+        if scope["path"] not in _OPEN_PATHS and not self._has_token(authorization):
+            raise Refusal(401, "this server wants a token: Authorization: Bearer …")
+        owner = hashlib.sha256(authorization.encode()).digest()
+        took = None if self._token is None else (time.perf_counter() - arrived) * 1000
+        note(scope, Caller(arrived, owner, auth_ms=took))
 
     def _is_ours(self, name: str) -> bool:
         if name in self._hosts:

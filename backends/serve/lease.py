@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from backends.errors import Code
 from backends.local.lease import PATH
-from backends.serve.replies import refuse
+from backends.serve.replies import Refusal, refuse
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._leases.hold() as granted:
             if not granted:
-                await refuse(send, 503, Code.SHUTDOWN, "this engine has ended")
+                await refuse(send, Refusal(503, "this engine has ended", Code.SHUTDOWN))
                 return
             headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Receive, Scope
 
 from backends.backend import ChatRequest
-from backends.errors import Code
+from backends.serve.replies import Refusal
+
+T = TypeVar("T")
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of a request's body that are taken."""
 
 _BODY_SECONDS = 30.0
 _DECODER = msgspec.json.Decoder(ChatRequest)
-
-
-class Refusal(Exception):
-    """A request that is answered with an HTTP error: `status`, `code` and `message`."""
-
-    def __init__(self, status: int, message: str, code: Code = Code.BAD_REQUEST) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
 
 
 class Disconnected(Exception):
@@ -37,21 +31,34 @@ async def read_chat(
     headers: Mapping[str, str], receive: Receive, limit: int = MAX_BODY, *, hint: bool = False
 ) -> ChatRequest:
     """The ChatRequest in the body; a `hint` may come before there is any message. Raises Refusal or Disconnected."""
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Refusal(415, f"the body must be application/json, not {kind or 'of an unnamed type'}")
-    body = await _read(headers, receive, limit)
-    try:
-        request = _DECODER.decode(body)
-    except msgspec.ValidationError as error:
-        raise Refusal(400, f"not a chat request: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refusal(400, f"not valid JSON: {error}") from None
+    request = await read_json(headers, receive, limit, _DECODER, "a chat request")
     if not request.messages and not hint:
         raise Refusal(400, "not a chat request: `messages` is empty")
     if request.max_tokens is not None and request.max_tokens < 1:
         raise Refusal(400, f"not a chat request: `max_tokens` is {request.max_tokens}, at least 1 is needed")
     return request
+
+
+async def read_json(
+    headers: Mapping[str, str], receive: Receive, limit: int, decoder: msgspec.json.Decoder[T], what: str
+) -> T:
+    """The body as what `decoder` makes of it; `what` that is, in words. Raises Refusal or Disconnected."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refusal(415, f"the body must be application/json, not {kind or 'of an unnamed type'}")
+    body = await _read(headers, receive, limit)
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Refusal(400, f"not {what}: {error}", param=_field(str(error))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refusal(400, f"not valid JSON: {error}") from None
+
+
+def _field(message: str) -> str | None:
+    """The field that a message of msgspec points at: ``messages[0].role``."""
+    found = re.search(r"`\$\.([^`]*)`", message) or re.search(r"field `([^`]*)`", message)
+    return found[1] if found else None
 
 
 def last_event_id(scope: Scope) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from backends.backend import Backend, ChatRequest, Message
 from backends.errors import BackendError, Code
-from backends.events import Citation, Done, Error, Event, Meta, Reasoning, Status, Token
+from backends.events import Citation, Done, Error, Event, Logprob, Meta, Reasoning, Status, Token
 from backends.rag.prompt import SYSTEM
 from backends.rag.query import Query
 from backends.rag.rag import Options, Rag
@@ -182,6 +182,13 @@ async def test_counts_stay_right_when_text_is_held_back_or_removed(retriever: Fo
     ]
     removed = await events_of(Rag(Scripted(*answer("x", "[S9]")), retriever), ask(PAUSE))
     assert removed[5:-1] == [Token("x"), Token("")]
+
+
+async def test_log_probabilities_come_with_the_text(retriever: FolderRetriever) -> None:
+    one, two = Logprob("[S", -0.5), Logprob("1]", -0.25)
+    script = (Token("[S", logprobs=(one,)), Token("1]", logprobs=(two,)), Done(2, 1.0))
+    events = await events_of(Rag(Scripted(*script), retriever, Options(top_k=1)), ask(PAUSE))
+    assert events[-2] == Token("[S1]", 2, (one, two))
 
 
 @pytest.mark.parametrize("ending", [(), (Error("TIMEOUT_IDLE", "slow"),)])

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backends.serve.requests import Disconnected, Refusal, read_chat
+from backends.serve.replies import Refusal
+from backends.serve.requests import Disconnected, read_chat
 from tests.fakes.scripted import Scripted, answer
 from tests.serve.conftest import CHAT, Start
 

@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+from functools import partial
 from pathlib import Path
 
 from backends import providers
+from backends.config import ConfigFile
 from backends.errors import BackendError, Code
 from backends.serve import serve
+from backends.serve.models import Models
 from tui import log_file
 from tui.exit_codes import ExitCode
 from tui.target import Target
@@ -38,12 +41,23 @@ def run(target: Target, host: str, port: int, uds: Path | None, token_env: str |
                 port=port,
                 uds=socket,
                 token=token,
+                models=_models(file),
                 on_started=started,
                 resume_grace=resume_grace,
             )
 
     asyncio.run(answer())
     return ExitCode.COMPLETE
+
+
+def _models(file: ConfigFile) -> Models:
+    """The backend by its name, and what the server behind it, if there is one, lists."""
+    name, options = file.config.backend, providers.check(file)
+    innermost = options[name]
+    while isinstance(inner := getattr(innermost, "inner", None), str):
+        innermost = options[inner]
+    is_server = isinstance(innermost, providers.ServerOptions)
+    return Models(name, partial(providers.list_models, file, name) if is_server else None)
 
 
 def _token(variable: str | None) -> str | None:

@@ -1,0 +1,31 @@
+"""Who asks, as the guard found out; every handler reads it from the request's scope."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.types import Scope
+
+_KEY = "llmchat.caller"
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """`arrived`: `time.perf_counter()` when the request came. `auth_ms`: what checking the key took; None: no check.
+
+    `id` is the name of the key, "" where everybody may ask. `owner` is whose streams this caller may read and cancel.
+    """
+
+    arrived: float
+    owner: bytes
+    id: str = ""
+    auth_ms: float | None = None
+
+
+def note(scope: Scope, caller: Caller) -> None:
+    """Put `caller` into the request's scope."""
+    scope[_KEY] = caller
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Who asks."""
+    caller: Caller = scope[_KEY]
+    return caller

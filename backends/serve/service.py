@@ -1,0 +1,140 @@
+"""What the service does with a request: the native protocol, and the streams that any protocol here stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from backends.backend import Backend, ChatRequest
+from backends.errors import Code
+from backends.events import Error, name
+from backends.serve.caller import caller_of
+from backends.serve.replay import Gone
+from backends.serve.replies import Refusal, reply
+from backends.serve.requests import MAX_BODY, last_event_id, read_chat
+from backends.serve.stream import Stream
+from backends.serve.streams import Streams
+from backends.serve.wire import Wire
+from backends.telemetry.timeline import Timeline
+
+RESUME_GRACE = 10.0
+"""Seconds for which a stream waits for a reader who lost the connection."""
+
+PING_INTERVAL = 10.0
+"""Seconds of silence after which a comment goes out."""
+
+
+class Service:
+    """One backend and the streams from it. Its methods are ASGI handlers that may raise Refusal and Disconnected."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        ping_interval: float = PING_INTERVAL,
+        resume_grace: float = RESUME_GRACE,
+        max_body: int = MAX_BODY,
+        ready: Callable[[], bool] | None = None,
+    ) -> None:
+        self.streams = Streams(ping_interval)
+        self.max_body = max_body
+        self._backend = backend
+        self._ready = ready
+        self._resume_grace = resume_grace
+
+    async def chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /v1/chat."""
+        headers = Headers(scope=scope)
+        request = await read_chat(headers, receive, self.max_body)
+        request = msgspec.structs.replace(request, key=headers.get("idempotency-key", request.key))
+        stream = self.streams.with_key(caller_of(scope).owner, request.key)
+        if stream is None:
+            stream = self._begin(Stream(self._backend, request, caller_of(scope), self._resume_grace))
+        elif stream.request != request:
+            raise Refusal(422, "this Idempotency-Key was used for another request")
+        await self._read(stream, 0, receive, send)
+
+    async def answer(
+        self,
+        request: ChatRequest,
+        make_wire: Callable[[str, Timeline], Wire],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Answer `request` in another form than the native one; who loses the connection loses the answer."""
+        stream = self._begin(Stream(self._backend, request, caller_of(scope), make_wire=make_wire))
+        await self.streams.read(stream, receive, send)
+
+    async def resume(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /v1/chat/{id}/events."""
+        after = last_event_id(scope)
+        stream = self._find(scope)
+        if not stream.wire.is_resumable:
+            raise _no_such_stream()
+        if after > stream.replay.last:
+            raise Refusal(400, f"this stream has {stream.replay.last} events so far, not {after}")
+        if stream.ended and after == stream.replay.last:
+            await reply(send, 204, None)  # which tells an EventSource not to come back (WHATWG HTML, 9.2.2)
+            return
+        await self._read(stream, after, receive, send)
+
+    async def cancel(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """DELETE /v1/chat/{id}."""
+        stream = self._find(scope)
+        if stream.ended:
+            raise Refusal(404, "this stream has ended", Code.NOT_FOUND)
+        stream.end("cancel")
+        await reply(send, 204, None)
+
+    async def warm(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /v1/warm."""
+        met = await self._backend.warm(await read_chat(Headers(scope=scope), receive, self.max_body, hint=True))
+        if met is None:
+            await reply(send, 204, None)
+        else:
+            await reply(send, 200, {"event": name(met), "data": met})
+
+    async def health(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /healthz."""
+        await reply(send, 200, {"status": "ok"})
+
+    async def readiness(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /readyz."""
+        status = "shutting down" if self.streams.draining else await self._state()
+        await reply(send, 200 if status == "ready" else 503, {"status": status})
+
+    async def _state(self) -> str:
+        """What a request would meet now: "ready", "loading", or why it would fail."""
+        if self._ready is not None:
+            return "ready" if self._ready() else "not ready"
+        met = await self._backend.warm(ChatRequest(()))
+        if met is None:
+            return "ready"
+        return met.message if isinstance(met, Error) else met.status
+
+    def _begin(self, stream: Stream) -> Stream:
+        if self.streams.draining:
+            raise Refusal(503, "the server is shutting down", Code.SHUTDOWN, retry_after=1.0)
+        self.streams.start(stream)
+        return stream
+
+    async def _read(self, stream: Stream, after: int, receive: Receive, send: Send) -> None:
+        try:
+            stream.replay.after(after)
+        except Gone:
+            raise Refusal(410, f"what follows event {after} is no longer kept", Code.NOT_FOUND) from None
+        await self.streams.read(stream, receive, send, after)
+
+    def _find(self, scope: Scope) -> Stream:
+        stream = self.streams.find(scope["path_params"]["id"], caller_of(scope).owner)
+        if stream is None:
+            raise _no_such_stream()
+        return stream
+
+
+def _no_such_stream() -> Refusal:
+    return Refusal(404, "there is no such stream, or nobody came back to it in time", Code.NOT_FOUND)
