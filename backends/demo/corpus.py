@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from random import Random
 
-from backends.demo.handbook import HERE, Fact, Section, World, choose, fill, handbook
+from backends.demo.handbook import HERE, Fact, Section, World, choose, fill, handbook, has_held_out
 from backends.demo.register import register
 from backends.demo.trees import Branch, Passage, Tree, joined, listing
 from backends.demo.typing_errors import careless
@@ -142,6 +142,10 @@ class Corpus:
     def _choose(self, pattern: str) -> str:
         return choose(pattern, self.rng, held_out=self.held_out)
 
+    def _open(self, patterns: Sequence[str]) -> Sequence[str]:
+        """Those of `patterns` that may be asked with: in an evaluation, the ones that have unseen wordings, if any."""
+        return [p for p in patterns if has_held_out(p)] or patterns if self.held_out else patterns
+
     # --- passages -------------------------------------------------------------------------------------------------
 
     def passage(self, section: Section, world: World, *, drop: float = 0.2) -> Passage:
@@ -199,7 +203,7 @@ class Corpus:
 
     def _answer(self, fact: Fact, sentence: str, index: int, world: World) -> Branch:
         yes = bool(fact.yes_questions) and self.rng.random() < 0.5
-        pattern = self.rng.choice(fact.yes_questions if yes else fact.questions)
+        pattern = self.rng.choice(self._open(fact.yes_questions if yes else fact.questions))
         question = self._asked(self._choose(pattern), world, fact.plan)
         answer = f"{LEAD_YES if yes else ''}{sentence} [S{index + 1}]"
         return Branch("fact", question, answer, (sentence,), (index + 1,))
@@ -219,7 +223,7 @@ class Corpus:
             (i, fact, sentence, pattern)
             for i, passage in enumerate(passages)
             for fact, sentence in passage.facts
-            for pattern in _after(fact, passage, last)
+            for pattern in self._open(_after(fact, passage, last))
         ]
         if not asked:
             return None
@@ -260,7 +264,7 @@ class Corpus:
         if not others:
             return None
         index, fact, sentence = rng.choice(others)
-        pattern = self._choose(rng.choice(fact.questions + fact.later))
+        pattern = self._choose(rng.choice(self._open(fact.questions + fact.later)))
         if rng.random() < 0.75 and not pattern.startswith("<P>"):
             pattern = _NAMED_PLAN.sub(rng.choice(("it", "it", "that", "that plan")), pattern)
         question = self._asked(pattern, world, fact.plan)
@@ -296,10 +300,10 @@ class Corpus:
         rng = self.rng
         chance = rng.random()
         if chance < 0.2:
-            return Branch("refusal", careless(self._choose(rng.choice(_absent())), rng), REFUSAL)
+            return Branch("refusal", careless(self._choose(rng.choice(self._open(_absent()))), rng), REFUSAL)
         if chance < 0.5:
             near = rng.choice([p.section for p in passages] or [target.key])
-            question = self._asked(self._choose(rng.choice(_tempting()[near])), world, rng.randrange(3))
+            question = self._asked(self._choose(rng.choice(self._open(_tempting()[near]))), world, rng.randrange(3))
             return Branch("refusal", question, REFUSAL)
         if chance < 0.56:
             here = {passage.section for passage in passages}
@@ -310,7 +314,9 @@ class Corpus:
         beside = [f for s in target.document.sections for f in s.facts if f.questions and f.key not in stated]
         far = [f for s in _sections() for f in s.facts if f.questions and f.key not in stated]
         fact = rng.choice(beside if beside and rng.random() < 0.6 else far)
-        question = self._asked(self._choose(rng.choice(fact.questions + fact.yes_questions)), world, fact.plan)
+        question = self._asked(
+            self._choose(rng.choice(self._open(fact.questions + fact.yes_questions))), world, fact.plan
+        )
         return Branch("refusal", question, REFUSAL)
 
     def small_talk_branch(self) -> Branch:

@@ -213,6 +213,12 @@ def choose(pattern: str, rng: Random | None, *, held_out: bool = False) -> str:
     return rng.choice(_split_wordings(pattern)[held_out])
 
 
+def has_held_out(pattern: str) -> bool:
+    """Whether some wording of `pattern` is never trained on: the others have too few."""
+    trained, held = _split_wordings(pattern)
+    return trained != held
+
+
 def _duration(rng: Random) -> str:
     unit, most = rng.choice(_UNITS)
     number = rng.choice((1, 2, 3, 4, 5, 6, 7, 10, 12, 14, 15, 20, 21, 24, 28, 30, 36, 45, 48, 60, 72, 90))

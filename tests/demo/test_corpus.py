@@ -13,7 +13,7 @@ from backends.demo import DOCUMENTS
 from backends.demo.corpus import LONGEST, REFUSAL, Corpus
 from backends.demo.documents import file_name, render
 from backends.demo.evaluate import judge
-from backends.demo.handbook import HERE, World, choose, handbook, wordings
+from backends.demo.handbook import HERE, World, choose, handbook, has_held_out, wordings
 from backends.demo.player import drafted
 from backends.demo.trees import Tree, choices
 from backends.rag.prompt import SYSTEM
@@ -68,6 +68,17 @@ def test_every_wording_is_trained_or_held_out() -> None:
     assert held
     assert not trained & held
     assert trained | held == set(wordings(pattern))
+
+
+def test_an_evaluation_asks_only_with_unseen_wordings() -> None:
+    patterns = [
+        "{Price|Cost} of <P>",
+        "{How long|For how long} can I {pause|freeze|suspend} {my|an} {annual|yearly} plan?",
+    ]
+    assert [has_held_out(pattern) for pattern in patterns] == [False, True]
+    for document in handbook():
+        for section in document.sections:
+            assert all(any(map(has_held_out, fact.questions)) for fact in section.facts if fact.questions)
 
 
 def test_the_hand_written_questions_are_not_trained_on() -> None:
