@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -57,36 +56,34 @@ class Budgets(_Table, frozen=True):
     batch: Budget = Budget(10_000, 60_000)
 
 
-class Price(_Table, frozen=True):
-    """What a model's tokens cost, in US dollars per million: of the prompt, of the answer, read from the prefix cache,
-    and put there (None: as the rest of the prompt)."""
-
-    input: float = 0.0
-    output: float = 0.0
-    cached: float | None = None
-    cache_write: float | None = None
-
-
 DEFAULT_BACKEND = "demo"
 _KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
 _BUILT_IN: dict[str, dict[str, Any]] = {DEFAULT_BACKEND: {"type": "local", "documents": "sample"}}
 
 
 class Config(_Table, frozen=True):
-    """Everything that the file may say. `backends` holds raw tables, keyed by the name that the user gave them;
-    `prices` are keyed by a model's name, or what that begins with."""
+    """Everything that the file may say. `backends` holds raw tables, keyed by the name that the user gave them."""
 
     backend: str = DEFAULT_BACKEND
     backends: dict[str, dict[str, Any]] = {}
     ui: Ui = Ui()
     history: History = History()
     budgets: Budgets = Budgets()
-    prices: dict[str, Price] = {}
 
     def budget(self, feature: Feature) -> Budget:
         """The budget for `feature`."""
         budget: Budget = getattr(self.budgets, feature)
         return budget
+
+    def output_price(self, backend: str) -> float:
+        """US dollars for a million tokens of `backend`, or of the one inside it; 0 where none is configured."""
+        seen: set[str] = set()
+        table = self.backends.get(backend, {})
+        while isinstance(inner := table.get("inner"), str) and inner not in seen:
+            seen.add(inner)
+            table = self.backends.get(inner, {})
+        price = table.get("price_output", 0.0)
+        return float(price) if isinstance(price, int | float) else 0.0
 
 
 class ConfigFile(msgspec.Struct, frozen=True):
@@ -120,14 +117,6 @@ class ConfigFile(msgspec.Struct, frozen=True):
             return self.mistake(f"the key '{missing[1]}' is missing here", *at, *inner)
         key = ".".join((*at, *inner)) or "the file"
         return self.mistake(f"{key}: {problem[:1].lower()}{problem[1:]}", *at, *inner)
-
-
-def price_of(prices: Mapping[str, Price], model: str | None) -> Price | None:
-    """The price of `model`: the entry of that name, else the longest name that `model` begins with."""
-    if not model:
-        return None
-    named = max((name for name in prices if model.startswith(name)), key=len, default=None)
-    return None if named is None else prices[named]
 
 
 def nearest(word: str, names: tuple[str, ...] | list[str]) -> str:

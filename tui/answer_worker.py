@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Protocol
 
 from backends.backend import Backend, ChatRequest
-from backends.config import Price
 from backends.errors import BackendError, Code
 from backends.events import Citation, Error, Event, Meta, Reasoning, Status, Token
 from backends.telemetry.timeline import Asked, Outcome, Timeline
@@ -92,16 +91,16 @@ class Run:
 
 
 class AnswerWorker:
-    """Runs answers, one at a time. `prices`: of models, by their names."""
+    """Runs answers, one at a time. `output_price`: what a million tokens of a backend's answers cost, by its name."""
 
     def __init__(
         self,
         view: AnswerView,
         clock: Callable[[], float] = time.monotonic,
-        prices: Mapping[str, Price] | None = None,
+        output_price: Callable[[str], float] = lambda backend: 0.0,
     ) -> None:
         self._view = view
-        self._prices = prices or {}
+        self._output_price = output_price
         self._run: Run | None = None
         self.clock = clock
 
@@ -123,7 +122,7 @@ class AnswerWorker:
         """
         if self._run is not None:
             raise RuntimeError("one answer at a time")
-        turn.timeline, turn.outcome = Timeline(prices=self._prices), "running"
+        turn.timeline, turn.outcome = Timeline(), "running"
         self._run = Run(turn, turn.timeline, store, entered)
         if turn.content:
             self._run.save()
@@ -137,7 +136,9 @@ class AnswerWorker:
         """
         if run.ended:
             return
-        run.timeline.asked = Asked(run.turn.backend, request.feature, request.token_limit)
+        backend_name = run.turn.backend
+        price = self._output_price(backend_name)
+        run.timeline.asked = Asked(backend_name, request.feature, request.token_limit, price)
         try:
             async with asyncio.TaskGroup() as group:
                 run.reader = group.create_task(self._read(run, backend, request), name="answer")

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from backends.telemetry.cost import Saved, cost, saved
 from backends.telemetry.critical_path import Segment, critical_path
 from backends.telemetry.stages import Span, Stage
 from backends.telemetry.timeline import Outcome, Timeline
@@ -24,6 +23,13 @@ class Account(msgspec.Struct, frozen=True):
     total: float
     parts: tuple[tuple[Stage, float], ...]
     unattributed: float
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """What was at most saved by cancelling: the tokens up to the request's limit, and their price in US dollars."""
+
+    tokens: int
+    cost: float | None
 
 
 class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -87,9 +93,19 @@ def summarize(timeline: Timeline) -> Summary:
         draft_tokens=usage.draft_tokens,
         accepted_tokens=usage.accepted_tokens,
         model=usage.model,
-        cost=cost(timeline),
+        cost=usage.cost,
         saved=saved(timeline),
     )
+
+
+def saved(timeline: Timeline) -> Saved | None:
+    """What cancelling saved at most; None for an answer that was not cancelled or had no limit."""
+    asked, usage = timeline.asked, timeline.usage
+    if timeline.outcome != "cancelled" or not asked.token_limit:
+        return None
+    made = usage.completion_tokens if usage.completion_tokens is not None else timeline.tokens
+    tokens = max(0, asked.token_limit - made)
+    return Saved(tokens, tokens * asked.output_price / 1_000_000 if asked.output_price else None)
 
 
 def account(spans: Iterable[Span], until_ms: float) -> Account:

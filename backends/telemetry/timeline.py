@@ -7,13 +7,11 @@ and the history. It knows no socket and no screen.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from backends.backend import Feature
-from backends.config import Price, price_of
 from backends.events import Done, Error, Event, Meta, Reasoning, Status, StatusName, Token
 from backends.telemetry.arrivals import pack, unpack
 from backends.telemetry.gaps import Gaps
@@ -44,18 +42,22 @@ _OUTCOMES: dict[str, Outcome] = {"length": "truncated", "cancelled": "cancelled"
 
 
 class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was asked of whom, as far as it matters to the times. `token_limit` 0: not known."""
+    """What was asked of whom, as far as it matters to the times. `token_limit` 0: not known.
+
+    `output_price`: US dollars for a million tokens of the answer, where that is configured.
+    """
 
     backend: str = ""
     feature: Feature = "chat"
     token_limit: int = 0
+    output_price: float = 0.0
 
 
 class _Record(msgspec.Struct, omit_defaults=True):
     """A timeline as stored, in MessagePack. Fields may be added, none renamed.
 
-    `usage` has the fields of `Meta`, `price` that of its model. `chunk_ms` and `chunk_tokens` are little arrays of
-    float and of unsigned short, as they were kept before there was `arrivals`.
+    `usage` has the fields of `Meta`. `chunk_ms` and `chunk_tokens` are little arrays of float and of unsigned short,
+    as they were kept before there was `arrivals`.
     """
 
     call_ms: float
@@ -72,7 +74,6 @@ class _Record(msgspec.Struct, omit_defaults=True):
     detail: str = ""
     arrivals: bytes = b""
     asked: Asked = Asked()
-    price: Price | None = None
     queue_position: int = 0
 
 
@@ -80,17 +81,13 @@ class Timeline:
     """The times of one turn. All `at` and `*_ms` values are milliseconds since Enter was pressed.
 
     `usage` is what the backend has told so far, later words over earlier ones (its `spans` and `latency` are not kept
-    there). `chunk_ms` and `chunk_tokens`: when each piece of text came, and how many tokens it held. `prices`: by the
-    names of models, for `backends.telemetry.cost`.
+    there). `chunk_ms` and `chunk_tokens`: when each piece of text came, and how many tokens it held.
     """
 
-    def __init__(
-        self, call_ms: float = 0.0, asked: Asked | None = None, prices: Mapping[str, Price] | None = None
-    ) -> None:
+    def __init__(self, call_ms: float = 0.0, asked: Asked | None = None) -> None:
         """`call_ms`: when `Backend.stream` was called; spans in events count from there."""
         self.call_ms = call_ms
         self.asked = asked or Asked()
-        self.prices = prices or {}
         self.usage = Meta()
         self.status: Status | None = None
         self.status_ms = call_ms
@@ -170,7 +167,6 @@ class Timeline:
             detail=self.detail,
             arrivals=pack(self.chunk_ms, self.chunk_tokens),
             asked=self.asked,
-            price=price_of(self.prices, self.usage.model),
             queue_position=self.queue_position,
         )
         return msgspec.msgpack.encode(record)
@@ -180,7 +176,7 @@ class Timeline:
         """The timeline that `dump` wrote. Raises msgspec.DecodeError."""
         record = msgspec.msgpack.decode(data, type=_Record)
         usage = Meta(**{name: value for name, value in record.usage.items() if name in _TOLD})
-        timeline = cls(record.call_ms, record.asked, {usage.model or "": record.price} if record.price else None)
+        timeline = cls(record.call_ms, record.asked)
         timeline.usage, timeline.outcome, timeline.error = usage, record.outcome, record.error
         timeline.first_token_ms, timeline.last_token_ms = record.first_token_ms, record.last_token_ms
         timeline.end_ms, timeline.tokens = record.end_ms, record.tokens

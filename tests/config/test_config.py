@@ -98,3 +98,19 @@ def test_locate_finds_the_line_of_a_key(text: str, at: tuple[str, ...], line: in
 
 def test_a_mistake_without_a_file_has_no_line() -> None:
     assert ConfigFile(config.Config()).mistake("odd", "backend").message == "configuration: odd"
+
+
+def test_the_price_of_an_answer_is_that_of_the_backend_inside() -> None:
+    file = config.parse(
+        """
+        [backends.paid]
+        type = "openai"
+        url = "http://there/v1"
+        price_output = 15.0
+        [backends.mine]
+        type = "rag"
+        inner = "paid"
+        documents = "docs"
+        """
+    )
+    assert [file.config.output_price(name) for name in ("paid", "mine", "demo")] == [15.0, 15.0, 0.0]

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from backends import config, providers
-from backends.config import Budget, Budgets, Config, History, Price, Ui
+from backends.config import Budget, Budgets, Config, History, Ui
 from backends.sse.timeouts import Timeouts
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
@@ -39,7 +39,6 @@ def test_every_general_key_is_in_it() -> None:
     assert set(table["history"]) == fields(History)
     assert set(table["budgets"]) == fields(Budgets)
     assert set(table["budgets"]["chat"]) == fields(Budget)
-    assert set(table["prices"]["some-model"]) == fields(Price)
 
 
 @pytest.mark.parametrize("type_name", providers.types())

@@ -13,8 +13,8 @@ from backends.events import Done, Error, Event, Meta, Status, Token
 from backends.telemetry.critical_path import critical_path
 from backends.telemetry.explain import duration, slow_first_token
 from backends.telemetry.stages import STAGES, Span
-from backends.telemetry.summary import account, summarize, total_account, tpot
-from backends.telemetry.timeline import STAGE_OF, Timeline
+from backends.telemetry.summary import Saved, account, saved, summarize, total_account, tpot
+from backends.telemetry.timeline import STAGE_OF, Asked, Timeline
 
 
 def played(*events: tuple[float, Event], call_ms: float = 0.0) -> Timeline:
@@ -180,6 +180,15 @@ def test_a_timeline_as_it_was_stored_before_can_be_read() -> None:
     assert (timeline.usage.model, timeline.usage.prompt_tokens) == ("m", 7)
     assert (list(timeline.chunk_ms), list(timeline.chunk_tokens)) == ([10.0, 12.5], [1, 3])
     assert Timeline.load(timeline.dump()).spans(13) == timeline.spans(13)
+
+
+def test_a_cancel_saves_at_most_the_rest_of_the_limit() -> None:
+    timeline = Timeline(asked=Asked("there", token_limit=100, output_price=15.0))
+    timeline.add(Token("words", count=40), 2.0)
+    assert saved(timeline) is None
+    timeline.end("cancelled", 3.0)
+    assert saved(timeline) == Saved(60, pytest.approx(60 * 15.0 / 1e6))
+    assert saved(Timeline.load(timeline.dump())) == saved(timeline)
 
 
 def test_the_path_has_no_hole() -> None:

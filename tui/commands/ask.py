@@ -159,8 +159,9 @@ class _Answer:
     def _open(self) -> Backend:
         """The backend that is asked. Raises ConfigError."""
         file, request = self._target.load(), self._request
-        self.timeline.asked = Asked(file.config.backend, request.feature, request.token_limit)
-        self.timeline.prices = file.config.prices
+        config = file.config
+        price = config.output_price(config.backend)
+        self.timeline.asked = Asked(config.backend, request.feature, request.token_limit, price)
         return providers.open_backend(file)
 
     def _take(self, event: Event) -> None:

@@ -83,7 +83,7 @@ class ChatScreen(CitingScreen):
         self._insisted = False  # Enter was pressed while an answer ran: pressing it again cancels that answer
         self.list_models: ListModels | None = None
         self._view = TranscriptView(self._transcript, self._budget, self._ended)
-        self.worker = AnswerWorker(self._view, clock, config.prices)
+        self.worker = AnswerWorker(self._view, clock, config.output_price)
 
     # -- what is on the screen ---------------------------------------------------------------------------------------
 
