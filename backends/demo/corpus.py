@@ -299,13 +299,13 @@ class Corpus:
         """A question that `passages` do not answer: about a fact they leave out, or about something else entirely."""
         rng = self.rng
         chance = rng.random()
-        if chance < 0.2:
+        if chance < 0.27:
             return Branch("refusal", careless(self._choose(rng.choice(self._open(_absent()))), rng), REFUSAL)
-        if chance < 0.5:
+        if chance < 0.55:
             near = rng.choice([p.section for p in passages] or [target.key])
             question = self._asked(self._choose(rng.choice(self._open(_tempting()[near]))), world, rng.randrange(3))
             return Branch("refusal", question, REFUSAL)
-        if chance < 0.56:
+        if chance < 0.61:
             here = {passage.section for passage in passages}
             away = [s for d in handbook() if here.isdisjoint(s.key for s in d.sections) for s in d.sections]
             question = self._topic(rng.choice((_STEPS, _DETAILS)), rng.choice(rng.choice(away).topics))
