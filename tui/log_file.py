@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO
@@ -22,6 +23,15 @@ class _PrivateFile(RotatingFileHandler):
         return open(self.baseFilename, self.mode, encoding="utf-8", opener=_private)
 
 
+class _Redacting(logging.Formatter):
+    """Leaves keys out, wherever they stand: a traceback shows what a defect's exception says."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        secrets = sys.modules.get("backends.sse.secrets")  # not there: no server was ever talked to
+        return text if secrets is None else str(secrets.redacted(text))
+
+
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
@@ -34,7 +44,7 @@ def path() -> Path:
 def start() -> None:
     """Send warnings and worse, of everything in this process, to the log file and nowhere else."""
     handler = _PrivateFile(path(), maxBytes=MEGABYTE, backupCount=1, delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Redacting("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

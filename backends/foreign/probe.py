@@ -9,6 +9,7 @@ import msgspec
 from backends.errors import BackendError
 from backends.foreign.dialect import QUESTIONS, UNKNOWN, Dialect, Reply, by_replies
 from backends.sse.address import Address
+from backends.sse.network import Network
 from backends.sse.remote import Remote
 from backends.sse.timeouts import Timeouts
 
@@ -16,14 +17,14 @@ WAIT = 3.0
 """Seconds that a server is given to answer."""
 
 
-async def ask(address: Address, wait: float = WAIT) -> Dialect:
-    """The dialect of the server at `address`; `UNKNOWN` where its answers tell nothing.
+async def ask(address: Address, wait: float = WAIT, network: Network | None = None) -> Dialect:
+    """The dialect of the server at `address`, reached as `network` says; `UNKNOWN` where its answers tell nothing.
 
     Raises BackendError when nobody answers there at all.
     """
-    remote = Remote(address, timeouts=Timeouts(connect=wait, first_token=wait))
+    remote = Remote(address, timeouts=Timeouts(connect=wait, first_token=wait), network=network)
     try:
-        await remote.prepared_client()
+        await remote.client()
         async with asyncio.TaskGroup() as group:
             tasks = {path: group.create_task(_reply(remote, path)) for path in QUESTIONS}
         answers = {path: task.result() for path, task in tasks.items()}
@@ -37,7 +38,7 @@ async def ask(address: Address, wait: float = WAIT) -> Dialect:
 
 async def _reply(remote: Remote, path: str) -> Reply | BackendError:
     try:
-        response, content = await remote.client().exchange("GET", path)
+        response, content = await (await remote.client()).exchange("GET", path)
     except BackendError as error:
         return error
     try:

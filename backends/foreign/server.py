@@ -70,7 +70,7 @@ class ForeignServer(ABC):
         """See `Backend.stream`. Closing the iterator closes the response: the server sees the disconnect."""
         since = time.perf_counter()
         try:
-            client = self._remote.client()
+            client = await self._remote.client()
             if not client.connected:
                 yield Status("connecting")
             model = request.model or self._model or (await self._list(client))[0].id
@@ -85,13 +85,13 @@ class ForeignServer(ABC):
 
     async def models(self) -> tuple[str, ...]:
         """The names of the models that the server lists now. Raises BackendError."""
-        client = await self._remote.prepared_client()
+        client = await self._remote.client()
         return tuple(model.id for model in await self._list(client, again=True))
 
     async def warm(self, request: ChatRequest) -> Error | None:
         """Open a connection by listing the models; unsent text goes nowhere."""
         try:
-            client = await self._remote.prepared_client()
+            client = await self._remote.client()
             if not client.connected:
                 await self._list(client, again=True)
         except BackendError as error:

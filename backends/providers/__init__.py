@@ -21,7 +21,8 @@ from backends.backend import Backend, Sampling
 from backends.config import ConfigFile, nearest
 from backends.prices import Prices, WithPrices
 from backends.sse.address import Address
-from backends.sse.credentials import read_key
+from backends.sse.credentials import Key, find_key
+from backends.sse.network import Network, read_network
 from backends.sse.remote import Remote
 from backends.sse.timeouts import Timeouts
 
@@ -51,16 +52,26 @@ class Site(msgspec.Struct, frozen=True):
 
 class ServerOptions(ProviderOptions, frozen=True, kw_only=True):
     """Base of the `Options` of everything that is a server. `url`: where it is. `model`: for requests that name none.
-    `api_key_env` names an environment variable, `api_key_file` a file that only its owner can read. `headers` are sent
-    with every request. `price_…`: US dollars per million tokens, for the cost of an answer whose server does not tell
-    it; of what the prompt cache held, and of what was put there (0: as `price_input`)."""
+
+    `api_key_env` names an environment variable, `api_key_file` a file that only its owner can read, `api_key_command` a
+    program and its arguments that print the key, `api_key_keyring` a ``SERVICE/USER`` of the keyring. `headers` are
+    sent with every request. `proxy`, `ca_file`, `client_cert` and `client_key`: see `Network`. `price_…`: US dollars
+    per million tokens, for the cost of an answer whose server does not tell it; also of what the prompt cache held, and
+    of what was put there (0: as `price_input`).
+    """
 
     url: str
     model: str = ""
     api_key_env: str = ""
     api_key_file: str = ""
+    api_key_command: tuple[str, ...] = ()
+    api_key_keyring: str = ""
     timeouts: Timeouts = Timeouts()
     headers: dict[str, str] = msgspec.field(default_factory=dict)
+    proxy: str = ""
+    ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
     price_input: Price = 0.0
     price_output: Price = 0.0
     price_cached: Price = 0.0
@@ -71,13 +82,27 @@ class ServerOptions(ProviderOptions, frozen=True, kw_only=True):
         """What tokens cost there."""
         return Prices(self.price_input, self.price_output, self.price_cached, self.price_cache_write)
 
-    def key(self, site: Site) -> str | None:
+    def key(self, site: Site) -> Key | None:
         """The key that they name. Raises ConfigError."""
-        return read_key(site.name, self.api_key_env, self.api_key_file, site.path)
+        sources = (self.api_key_env, self.api_key_file, self.api_key_command, self.api_key_keyring)
+        return find_key(site.name, site.path, *sources)
 
-    def remote(self, address: Address, token: str | None, key_header: str = "Authorization") -> Remote:
+    def network(self, site: Site) -> Network:
+        """How the server is reached. Raises ConfigError."""
+        return read_network(site.name, site.path, self.proxy, self.ca_file, self.client_cert, self.client_key)
+
+    def remote(
+        self, address: Address, token: Key | None, network: Network | None, key_header: str = "Authorization"
+    ) -> Remote:
         """The server at `address`, no connection opened yet."""
-        return Remote(address, token=token, headers=self.headers, timeouts=self.timeouts, key_header=key_header)
+        return Remote(
+            address,
+            token=token,
+            headers=self.headers,
+            timeouts=self.timeouts,
+            key_header=key_header,
+            network=network,
+        )
 
 
 class ForeignOptions(ServerOptions, frozen=True, kw_only=True):

@@ -18,6 +18,8 @@ from backends.foreign.server import ForeignServer, Listed
 from backends.foreign.turns import Turn, named, turns
 from backends.providers import ForeignOptions, Site
 from backends.sse.address import api_address
+from backends.sse.credentials import Key
+from backends.sse.network import Network
 
 VERSION = "2023-06-01"
 """The API's version, which every request has to name."""
@@ -67,7 +69,7 @@ class Options(ForeignOptions, frozen=True, kw_only=True):
 
 def connect(options: Options, site: Site) -> Backend:
     """The server at `options.url`; opens no connection yet. Raises ConfigError."""
-    return Anthropic(options, token=options.key(site))
+    return Anthropic(options, token=options.key(site), network=options.network(site))
 
 
 def request_body(request: ChatRequest, model: str, thinking_tokens: int = 0) -> dict[str, Any]:
@@ -146,11 +148,11 @@ class Anthropic(ForeignServer):
     MODELS = "/models?limit=1000"
     READER = MessageReader
 
-    def __init__(self, options: Options, *, token: str | None = None) -> None:
+    def __init__(self, options: Options, *, token: Key | None = None, network: Network | None = None) -> None:
         """`token` goes out as ``x-api-key``. Raises ConfigError for a wrong `url`."""
         options = msgspec.structs.replace(options, headers={"anthropic-version": VERSION} | options.headers)
         address = api_address(options.url, "/v1", _PATH)
-        super().__init__(options.remote(address, token, "x-api-key"), options.model, options.extra_body)
+        super().__init__(options.remote(address, token, network, "x-api-key"), options.model, options.extra_body)
         self._thinking_tokens = options.thinking_tokens
 
     def body(self, request: ChatRequest, model: str) -> dict[str, Any]:

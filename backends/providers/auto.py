@@ -19,6 +19,7 @@ from backends.foreign.dialect import Dialect, by_url
 from backends.foreign.server import Catalogue
 from backends.providers import ServerOptions, Site
 from backends.sse.address import Address, parse_address
+from backends.sse.network import Network
 
 
 class Options(ServerOptions, frozen=True, kw_only=True):
@@ -28,15 +29,17 @@ class Options(ServerOptions, frozen=True, kw_only=True):
 def connect(options: Options, site: Site) -> Backend:
     """The server at `options.url`; asks nobody yet. Raises ConfigError."""
     options.key(site)  # one that is not there is told at once
-    return Auto(parse_address(options.url), lambda name: providers.connect_as(name, options, site))
+    network = options.network(site)
+    return Auto(parse_address(options.url), lambda name: providers.connect_as(name, options, site), network)
 
 
 class Auto:
     """A Backend that becomes one of another provider as soon as it is known which."""
 
-    def __init__(self, address: Address, open_as: Callable[[str], Backend]) -> None:
-        """`open_as` opens the backend for the provider of a name."""
+    def __init__(self, address: Address, open_as: Callable[[str], Backend], network: Network | None = None) -> None:
+        """`open_as` opens the backend for the provider of a name; `network` is how the questions reach the server."""
         self._address = address
+        self._network = network
         self._open_as = open_as
         self._backend: Backend | None = None
         self._asking = asyncio.Lock()
@@ -94,7 +97,7 @@ class Auto:
                 if found is None:
                     from backends.foreign.probe import ask
 
-                    found = await ask(self._address)
+                    found = await ask(self._address, network=self._network)
                 if self._closed:
                     raise BackendError(Code.SHUTDOWN, f"the connection to {self._address.shown} was closed here")
                 self._backend, self.dialect = self._open_as(found.type), found

@@ -19,6 +19,8 @@ from backends.errors import BackendError, Code
 from backends.events import Done, Error, Event, Meta, Reasoning, Status, Token, is_terminal
 from backends.providers import ServerOptions, Site
 from backends.sse.address import parse_address
+from backends.sse.credentials import Key
+from backends.sse.network import Network
 from backends.sse.placement import Timing, arrival, place
 from backends.sse.remote import Remote
 from backends.sse.timeouts import Timeouts
@@ -51,6 +53,7 @@ def connect(options: Options, site: Site) -> Backend:
         timeouts=options.timeouts,
         model=options.model or None,
         headers=options.headers,
+        network=options.network(site),
     )
 
 
@@ -69,16 +72,17 @@ class Native:
         url: str = "http://localhost",
         *,
         uds: str | None = None,
-        token: str | None = None,
+        token: Key | None = None,
         timeouts: Timeouts | None = None,
         model: str | None = None,
         headers: Mapping[str, str] | None = None,
         local: bool = False,
+        network: Network | None = None,
     ) -> None:
         """`uds`: path of a Unix socket, instead of `url`. `local`: the server is this user's own child process, so
         that `warm` may send it text that was not sent yet. Raises ConfigError for a wrong `url`."""
         address = parse_address(f"unix:{uds}" if uds is not None else url)
-        self._remote = Remote(address, token=token, headers=headers, timeouts=timeouts)
+        self._remote = Remote(address, token=token, headers=headers, timeouts=timeouts, network=network)
         self._model = model
         self._local = local
         self._answers: dict[str, _Answer] = {}  # by the key of their request
@@ -90,7 +94,7 @@ class Native:
         answer = self._answers[key] = _Answer(self._remote.address.shown, self._local)
         answer.pause(key in self._paused)
         try:
-            client = self._remote.client()
+            client = await self._remote.client()
             if not client.connected:
                 yield Status("connecting")
             async with aclosing(self._read(client, self._body(request), key, answer)) as events:
@@ -132,7 +136,7 @@ class Native:
         """Tell the server that nobody comes back, so that it keeps no place for this answer."""
         with contextlib.suppress(BackendError, TimeoutError):
             async with asyncio.timeout(_CANCEL_S):
-                await self._remote.client().request("DELETE", f"/v1/chat/{stream_id}")
+                await (await self._remote.client()).request("DELETE", f"/v1/chat/{stream_id}")
 
     # ---- Pausable
 
@@ -156,7 +160,7 @@ class Native:
     async def warm(self, request: ChatRequest) -> Status | Error | None:
         """Open a connection; tell the prefix to a local server only: unsent text goes nowhere else."""
         try:
-            client = await self._remote.prepared_client()
+            client = await self._remote.client()
             if self._local:
                 return _met(await client.request("POST", "/v1/warm", self._body(request)), self._remote.address.shown)
             if not client.connected:

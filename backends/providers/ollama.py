@@ -17,7 +17,9 @@ from backends.foreign.server import ForeignServer, Listed
 from backends.foreign.turns import named, turns
 from backends.providers import ForeignOptions, Site
 from backends.sse.address import api_address
+from backends.sse.credentials import Key
 from backends.sse.lines import Format
+from backends.sse.network import Network
 
 _PATH = "/api/chat"
 _NANOSECOND = 1e-6
@@ -58,7 +60,7 @@ class Options(ForeignOptions, frozen=True, kw_only=True):
 
 def connect(options: Options, site: Site) -> Backend:
     """The server at `options.url`; opens no connection yet. Raises ConfigError."""
-    return Ollama(options, token=options.key(site))
+    return Ollama(options, token=options.key(site), network=options.network(site))
 
 
 def request_body(request: ChatRequest, model: str, keep_alive: str = "", num_ctx: int = 0) -> dict[str, Any]:
@@ -102,10 +104,10 @@ class Ollama(ForeignServer):
     FORM: ClassVar[Format] = "application/x-ndjson"
     READER = LineReader
 
-    def __init__(self, options: Options, *, token: str | None = None) -> None:
+    def __init__(self, options: Options, *, token: Key | None = None, network: Network | None = None) -> None:
         """Raises ConfigError for a wrong `url`."""
         address = api_address(options.url, "", _PATH, "/api", "/v1")
-        super().__init__(options.remote(address, token), options.model, options.extra_body)
+        super().__init__(options.remote(address, token, network), options.model, options.extra_body)
         self._keep_alive, self._num_ctx = options.keep_alive, options.num_ctx
 
     def body(self, request: ChatRequest, model: str) -> dict[str, Any]:

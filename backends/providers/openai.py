@@ -28,6 +28,8 @@ from backends.foreign.server import ForeignServer, Listed
 from backends.foreign.turns import turns
 from backends.providers import ForeignOptions, Site
 from backends.sse.address import Address, api_address
+from backends.sse.credentials import Key
+from backends.sse.network import Network
 from backends.sse.openai_sampling import LLAMA_SERVER, SGLANG, VLLM, logprobs_of, sampling_fields
 
 _PATH = "/chat/completions"
@@ -88,7 +90,7 @@ class Options(ForeignOptions, frozen=True, kw_only=True):
 
 def connect(options: Options, site: Site) -> Backend:
     """The server at `options.url`; opens no connection yet. Raises ConfigError."""
-    return OpenAI(options, token=options.key(site))
+    return OpenAI(options, token=options.key(site), network=options.network(site))
 
 
 def base_address(url: str) -> Address:
@@ -163,9 +165,9 @@ class OpenAI(ForeignServer):
     MODELS = "/models"
     READER = ChunkReader
 
-    def __init__(self, options: ForeignOptions, *, token: str | None = None) -> None:
+    def __init__(self, options: ForeignOptions, *, token: Key | None = None, network: Network | None = None) -> None:
         """Raises ConfigError for a wrong `url`."""
-        super().__init__(options.remote(base_address(options.url), token), options.model, options.extra_body)
+        super().__init__(options.remote(base_address(options.url), token, network), options.model, options.extra_body)
 
     def body(self, request: ChatRequest, model: str) -> dict[str, Any]:
         """See `request_body`."""

@@ -19,6 +19,8 @@ from backends.foreign.turns import named, turns
 from backends.providers import ForeignOptions, Site
 from backends.providers.openai import OpenAI
 from backends.sse.address import api_address
+from backends.sse.credentials import Key
+from backends.sse.network import Network
 
 _PATH = "/responses"
 _SAMPLING = {"temperature": "temperature", "top_p": "top_p"}
@@ -43,7 +45,7 @@ class Options(ForeignOptions, frozen=True, kw_only=True):
 
 def connect(options: Options, site: Site) -> Backend:
     """The server at `options.url`; opens no connection yet. Raises ConfigError."""
-    return Responses(options, token=options.key(site))
+    return Responses(options, token=options.key(site), network=options.network(site))
 
 
 def request_body(request: ChatRequest, model: str) -> dict[str, Any]:
@@ -103,10 +105,10 @@ class Responses(ForeignServer):
     MODELS = "/models"
     READER = ResponseReader
 
-    def __init__(self, options: ForeignOptions, *, token: str | None = None) -> None:
+    def __init__(self, options: ForeignOptions, *, token: Key | None = None, network: Network | None = None) -> None:
         """Raises ConfigError for a wrong `url`."""
         address = api_address(options.url, "/v1", _PATH)
-        super().__init__(options.remote(address, token), options.model, options.extra_body)
+        super().__init__(options.remote(address, token, network), options.model, options.extra_body)
 
     def body(self, request: ChatRequest, model: str) -> dict[str, Any]:
         """See `request_body`."""

@@ -23,7 +23,9 @@ from backends.sse.alarm import Alarm
 from backends.sse.excerpt import clean, excerpt
 from backends.sse.failures import from_status, from_transport
 from backends.sse.lines import Format, LineDecoder
+from backends.sse.network import Network
 from backends.sse.placement import Timing
+from backends.sse.secrets import secrets_in
 from backends.sse.timeouts import Timeouts
 from backends.sse.transport import Transport
 
@@ -47,16 +49,20 @@ class Client:
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
         key_header: str = "Authorization",
+        network: Network | None = None,
     ) -> None:
-        """`token` goes out as a Bearer token, or bare in another `key_header`, and is cut from every message."""
+        """`token` goes out as a Bearer token, or bare in another `key_header`, and is cut from every message.
+
+        Raises ConfigError where `network` names what cannot be used.
+        """
         self.address = address
         self.timeouts = timeouts or Timeouts()
-        self.secrets = (token,) if token else ()
         self.closed = False
         self._headers = {"User-Agent": "llmchat", "Accept-Encoding": "identity", **(headers or {})}
         if token:
             self._headers[key_header] = f"Bearer {token}" if key_header == "Authorization" else token
-        self._transport = Transport(address)
+        self._transport = Transport(address, network)
+        self.secrets = secrets_in(headers or {}, token, self._transport.proxy)
 
     @property
     def connected(self) -> bool:
@@ -140,7 +146,11 @@ class Client:
         """What `error` means, here and now."""
         if self.closed:
             return self._shutdown()
-        return from_transport(error, self.address, answering=answering, seconds=self.timeouts.connect)
+        proxy = self._transport.proxy.url if self._transport.proxy else None
+        seconds = self.timeouts.connect
+        return from_transport(
+            error, self.address, answering=answering, seconds=seconds, proxy=proxy, secrets=self.secrets
+        )
 
     def _shutdown(self) -> BackendError:
         return BackendError(Code.SHUTDOWN, f"the connection to {self.address.shown} was closed here")
@@ -319,7 +329,7 @@ class EventStream:
         if response.status_code != 200:
             raise from_status(response, body, client.address, client.secrets)
         words = excerpt(body, client.secrets)
-        found, wanted = clean(kind, 60) or "an unnamed type", _FORMS[self._form]
+        found, wanted = clean(kind, 60, client.secrets) or "an unnamed type", _FORMS[self._form]
         raise BackendError(
             Code.BAD_RESPONSE,
             f"{client.address.shown} answered with {found} instead of {wanted}; "

@@ -17,6 +17,7 @@ _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _HINTS = {
     401: "the key is missing or wrong",
     403: "the key may not do this",
+    407: "the proxy wants a user and password",
     404: "nothing there under this URL, or no such model",
     413: "the request is too large",
     429: "too many requests",
@@ -24,9 +25,20 @@ _HINTS = {
 }
 
 
-def from_transport(error: Exception, address: Address, *, answering: bool, seconds: float | None) -> BackendError:
-    """An error of httpx on the way to `address`. `answering`: the response had begun. `seconds`: connect timeout."""
-    where = address.shown
+def from_transport(
+    error: Exception,
+    address: Address,
+    *,
+    answering: bool,
+    seconds: float | None,
+    proxy: str | None = None,
+    secrets: Iterable[str] = (),
+) -> BackendError:
+    """An error of httpx on the way to `address`, through `proxy` if there is one. `answering`: the response had begun.
+    `seconds`: connect timeout."""
+    where = address.shown if proxy is None else f"{address.shown}, through the proxy {proxy}"
+    if isinstance(error, httpx.ProxyError):
+        return _from_proxy(error, address, proxy, secrets)
     if isinstance(error, httpx.ConnectTimeout):
         limit = f" within {seconds:g} s" if seconds is not None else ""
         return BackendError(Code.TIMEOUT_CONNECT, f"{where}: no connection{limit} (timeouts.connect)", retryable=True)
@@ -34,15 +46,20 @@ def from_transport(error: Exception, address: Address, *, answering: bool, secon
     if tls := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
         return BackendError(Code.TLS, f"{where}: {_tls_reason(tls)}")
     if isinstance(error, httpx.ConnectError):
-        return BackendError(Code.CONNECT, f"cannot reach {where}: {_connect_reason(causes, address)}", retryable=True)
+        nearest = address.shown if proxy is None else f"the proxy {proxy}"
+        return BackendError(Code.CONNECT, f"cannot reach {nearest}: {_connect_reason(causes)}", retryable=True)
     if isinstance(error, httpx.DecodingError):
         return BackendError(Code.BAD_RESPONSE, f"{where}: the response's compression is damaged")
     if isinstance(error, httpx.RemoteProtocolError) and not _is_close(error):
-        return BackendError(Code.BAD_RESPONSE, f"{where} does not speak HTTP as it should: {clean(str(error))}")
+        return BackendError(
+            Code.BAD_RESPONSE, f"{where} does not speak HTTP as it should: {clean(str(error), secrets=secrets)}"
+        )
     if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
         moment = "in the middle of the answer" if answering else "before answering"
         return BackendError(Code.INTERRUPTED, f"{where} closed the connection {moment}", retryable=True)
-    return BackendError(Code.CONNECT, f"{where}: {clean(str(error)) or type(error).__name__}", retryable=True)
+    return BackendError(
+        Code.CONNECT, f"{where}: {clean(str(error), secrets=secrets) or type(error).__name__}", retryable=True
+    )
 
 
 def from_status(response: httpx.Response, body: bytes, address: Address, secrets: Iterable[str]) -> BackendError:
@@ -74,6 +91,15 @@ def seconds_of(headers: Mapping[str, str]) -> float | None:
     return seconds if 0 <= seconds < 86_400 else None
 
 
+def _from_proxy(error: httpx.ProxyError, address: Address, proxy: str | None, secrets: Iterable[str]) -> BackendError:
+    """A proxy that lets nobody through, or not to `address`: an HTTP proxy tells a status, a SOCKS proxy words."""
+    words = clean(str(error), secrets=secrets) or "it gives no reason"
+    if words.startswith("407") or "auth" in words.lower():
+        words += "; put user and password into the variable HTTPS_PROXY: http://user:password@host:port"
+    retryable = not words.startswith("4")
+    return BackendError(Code.CONNECT, f"the proxy {proxy} does not open {address.shown}: {words}", retryable=retryable)
+
+
 def _says_context_full(body: bytes) -> bool:
     try:
         value = msgspec.json.decode(body)
@@ -97,13 +123,16 @@ def _is_close(error: Exception) -> bool:
 
 def _tls_reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate is not accepted: {clean(error.verify_message)}"
+        words = clean(error.verify_message)
+        return f"the certificate is not accepted: {words}; one that you have reason to trust goes into ca_file"
     if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
         return "it does not speak TLS; try http:// instead of https://"
+    if "CERTIFICATE_REQUIRED" in str(error.reason) or "CERTIFICATE_UNKNOWN" in str(error.reason):
+        return "the server wants a certificate of ours that it knows: client_cert"
     return f"the TLS handshake failed: {clean(str(error.reason or error))}"
 
 
-def _connect_reason(causes: list[BaseException], address: Address) -> str:
+def _connect_reason(causes: list[BaseException]) -> str:
     for cause in causes:
         if isinstance(cause, socket.gaierror):
             return "the host name does not resolve"

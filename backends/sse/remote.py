@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from backends.errors import BackendError, Code
 from backends.sse.address import Address
+from backends.sse.credentials import Key
+from backends.sse.network import Network
 from backends.sse.timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -21,39 +23,34 @@ class Remote:
         self,
         address: Address,
         *,
-        token: str | None = None,
+        token: Key | None = None,
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
         key_header: str = "Authorization",
+        network: Network | None = None,
     ) -> None:
-        """As `Client`."""
+        """As `Client`; a `token` that has to be got is got with the first connection."""
         self.address = address
         self._token = token
         self._headers = dict(headers or {})
         self._timeouts = timeouts or Timeouts()
         self._key_header = key_header
+        self._network = network or Network()
+        self._making = asyncio.Lock()
         self._client: Client | None = None
         self._closed = False
 
-    def client(self) -> Client:
-        """The client. Raises BackendError (SHUTDOWN) once closed."""
-        if self._closed:
+    async def client(self) -> Client:
+        """The client. Raises BackendError: SHUTDOWN once closed, CONFIG where no key is to be had."""
+        if self._client is None or self._closed:
+            async with self._making:
+                if self._client is None and not self._closed:
+                    token = await self._token() if callable(self._token) else self._token
+                    self._client = await asyncio.to_thread(self._made, token)  # imports, and reads certificates
+        if self._client is None or self._closed:
+            await self.aclose()
             raise BackendError(Code.SHUTDOWN, f"the connection to {self.address.shown} was closed here")
-        if self._client is None:
-            self._client = _import_client()(
-                self.address,
-                token=self._token,
-                headers=self._headers,
-                timeouts=self._timeouts,
-                key_header=self._key_header,
-            )
         return self._client
-
-    async def prepared_client(self) -> Client:
-        """As `client`, with the import in a thread: the event loop goes on meanwhile."""
-        if self._client is None:
-            await asyncio.to_thread(_import_client)
-        return self.client()
 
     async def aclose(self) -> None:
         """Close all connections; running streams end with SHUTDOWN."""
@@ -61,8 +58,14 @@ class Remote:
         if self._client is not None:
             await self._client.aclose()
 
+    def _made(self, token: str | None) -> Client:
+        from backends.sse.client import Client
 
-def _import_client() -> type[Client]:
-    from backends.sse.client import Client
-
-    return Client
+        return Client(
+            self.address,
+            token=token,
+            headers=self._headers,
+            timeouts=self._timeouts,
+            key_header=self._key_header,
+            network=self._network,
+        )

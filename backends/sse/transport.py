@@ -1,33 +1,51 @@
-"""httpx's transport as we want it: our own sockets, the environment's proxies, and word of idle connections."""
+"""httpx's transport as we want it: our own sockets, the way that was configured, and word of idle connections.
+
+HTTP/1.1 only: leaving an HTTP/2 stream early, httpcore tells the server nothing, which would go on computing.
+"""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+import ssl
+from contextvars import ContextVar
+from typing import Any
 
 import httpcore
 import httpx
 
 from backends.sse.address import Address
+from backends.sse.network import Network, Proxy
+from backends.sse.proxies import proxy_for
 from backends.sse.sockets import AsyncioBackend
+from backends.sse.tls import tls_context
 
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=128, keepalive_expiry=60.0)
+_LIMITS: dict[str, Any] = {"max_connections": None, "max_keepalive_connections": 128, "keepalive_expiry": 60.0}
+
+
+_opened: ContextVar[list[httpcore.AsyncNetworkStream]] = ContextVar("_opened")
+"""The connections that the request of this task has opened."""
 
 
 class Transport(httpx.AsyncHTTPTransport):
-    """httpx's transport that tells of idle connections; on asyncio's own sockets where it needs no TLS and no proxy."""
+    """httpx's transport that tells of idle connections; on asyncio's own sockets where it needs no TLS."""
 
-    def __init__(self, address: Address) -> None:
-        encrypted, proxy = address.url.startswith("https:"), proxy_for(address)
-        super().__init__(verify=encrypted, limits=_LIMITS, proxy=proxy)
-        if not encrypted and proxy is None:
-            self._pool = httpcore.AsyncConnectionPool(
-                max_connections=_LIMITS.max_connections,
-                max_keepalive_connections=_LIMITS.max_keepalive_connections,
-                keepalive_expiry=_LIMITS.keepalive_expiry,
-                uds=address.uds,
-                network_backend=AsyncioBackend(),
-            )
+    def __init__(self, address: Address, network: Network | None = None) -> None:
+        """Raises ConfigError where a proxy or a certificate cannot be used."""
+        network = network or Network()
+        self.proxy = proxy_for(address, network.proxy)
+        super().__init__(verify=False)  # its pool is exchanged for ours
+        encrypted = [url for url in (address.url, self.proxy.url if self.proxy else "") if url.startswith("https:")]
+        self._pool = _pool(address, self.proxy, tls_context(network) if encrypted else None)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See `httpx.AsyncBaseTransport`. A SOCKS connection that comes to nothing is closed, which httpcore omits."""
+        opened: list[httpcore.AsyncNetworkStream] = []
+        _opened.set(opened)
+        try:
+            return await super().handle_async_request(request)
+        except BaseException:
+            for stream in opened:
+                await stream.aclose()
+            raise
 
     @property
     def has_idle_connection(self) -> bool:
@@ -35,10 +53,20 @@ class Transport(httpx.AsyncHTTPTransport):
         return any(connection.is_idle() and not connection.has_expired() for connection in self._pool.connections)
 
 
-def proxy_for(address: Address) -> str | None:
-    """The proxy that the environment names for `address` (``HTTPS_PROXY``, ``NO_PROXY``, …); never for this machine."""
-    parts = urlsplit(address.url)
-    if address.loopback or proxy_bypass(parts.hostname or ""):
-        return None
-    proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+class _Noting(AsyncioBackend):
+    """Tells the request that opens a connection."""
+
+    async def connect_tcp(self, *where: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        stream = await super().connect_tcp(*where, **options)
+        _opened.get().append(stream)
+        return stream
+
+
+def _pool(address: Address, proxy: Proxy | None, tls: ssl.SSLContext | None) -> httpcore.AsyncConnectionPool:
+    options = {**_LIMITS, "ssl_context": tls, "network_backend": None if tls else _Noting()}
+    if proxy is None:
+        return httpcore.AsyncConnectionPool(uds=address.uds, **options)
+    if proxy.is_socks:
+        return httpcore.AsyncSOCKSProxy(proxy.url, proxy_auth=proxy.auth, **options)
+    proxy_tls = tls if proxy.url.startswith("https:") else None
+    return httpcore.AsyncHTTPProxy(proxy.url, proxy_auth=proxy.auth, proxy_ssl_context=proxy_tls, **options)

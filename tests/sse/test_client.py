@@ -21,7 +21,6 @@ from backends.sse.address import Address, parse_address
 from backends.sse.client import Client
 from backends.sse.failures import from_transport, seconds_of
 from backends.sse.timeouts import Timeouts
-from backends.sse.transport import proxy_for
 from tests.fakes.echo import Echo
 from tests.fakes.http_server import CLOSE, CUT, Script, Server, Step, event_stream, http_server, response
 from tests.fakes.scripted import Hold
@@ -326,13 +325,3 @@ class TestErrors:
     )
     def test_retry_after(self, value: str, seconds: float | None) -> None:
         assert seconds_of({"retry-after": value}) == seconds
-
-
-class TestProxies:
-    def test_a_proxy_of_the_environment_is_used_for_other_machines_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("https_proxy", "http://proxy:3128")
-        monkeypatch.setenv("no_proxy", "inside.example")
-
-        assert proxy_for(Address("https://api.example")) == "http://proxy:3128"
-        assert proxy_for(Address("https://inside.example")) is None
-        assert proxy_for(Address("https://127.0.0.1:8000")) is None
