@@ -10,6 +10,7 @@ out.
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections import deque
 from collections.abc import Sequence as Items
@@ -29,6 +30,9 @@ MIN_RESTORED = 64
 
 MAX_PAUSE = 0.02
 """Seconds that a copy may hold up those who are being answered. A dearer one waits until nobody is."""
+
+COPYING = 0.1
+"""Of the time that a prompt takes: what may go for copying out what would lie in its way."""
 
 DEFAULT_HOST_BYTES = 256 << 20
 """The limit of the copies where the machine does not say how much memory it has."""
@@ -175,26 +179,40 @@ class Residency:
 
         One too large for the limit stays in the KV cache until others need its room.
         """
+        prefix = self._next_fresh(math.inf if idle else MAX_PAUSE)
+        if prefix is None:
+            return False
+        if idle and not self._fresh:
+            self._rest(prefix)
+        else:
+            self._spill(prefix)
+        return True
+
+    def _next_fresh(self, seconds: float) -> Prefix | None:
+        """The next one to be copied out, if that takes no longer than `seconds`; it counts as done then."""
         while self._fresh:
             prefix = self._fresh[0]
             size = prefix.tokens * self._runner.info.kv_bytes_per_token
-            if prefix.slot >= 0 and size <= self.cache.limit:
-                if not idle and size * self.costs.saved_byte > MAX_PAUSE:
-                    return False
-                self._fresh.popleft()
-                if idle and not self._fresh:
-                    self._rest(prefix)
-                else:
-                    self._spill(prefix)
-                return True
+            has_to_go = prefix.slot >= 0 and size <= self.cache.limit
+            if has_to_go and size * self.costs.saved_byte > seconds:
+                return None
             self._fresh.popleft()
-        return False
+            if has_to_go:
+                return prefix
+        return None
 
-    def make_way(self) -> None:
-        """Somebody begins, or goes on, with all that he could share: what rests in the KV cache would slow him."""
+    def make_way(self, tokens: int = 0) -> None:
+        """Somebody begins, or goes on, with all that he could share: what rests in the KV cache would slow him.
+
+        What has ended just now would too, and worse: the cells of who begins lie behind it as long as he stays. It is
+        copied out first where that takes next to nothing of the time that the `tokens` of his prompt take.
+        """
         resting, self._resting = self._resting, None
         if resting is not None and resting.slot >= 0:
             self._spill(resting)
+        patience = max(MAX_PAUSE, COPYING * self.costs.token * tokens)
+        while prefix := self._next_fresh(patience):
+            self._spill(prefix)
 
     def _rest(self, prefix: Prefix) -> None:
         """Copy `prefix` out and let it stay, the only one that does."""

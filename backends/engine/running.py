@@ -70,14 +70,15 @@ class Running:
         giver, tokens = self._affordable(it, self._preferences(live, prefix, kept))
         if giver != NOBODY:
             it.computed = self._memory.share(giver, it.slot, tokens, it.cells)
+            self._memory.make_way()
         else:
+            self._memory.make_way(0 if self._sequences else it.prompt_tokens)
             self._memory.promise(it.slot, it.cells)
             if prefix is not None:
                 it.computed = self._memory.restore(prefix, it.slot, kept)
             else:
                 it.computed = self._memory.resume(it.slot, packed, it.partition)
             self._memory.cells.fill(it.slot, it.computed)
-        self._memory.make_way()
         it.cached = it.computed
         self._sequences[it.key] = it
         self._changes += 1
