@@ -39,14 +39,31 @@ def http_code(status: int) -> str:
 
 
 class BackendError(Exception):
-    """An expected failure: what failed, where, and what to do, in `message`; one line, no secrets."""
+    """An expected failure: what failed, where, and what to do, in `message`; one line, no secrets.
 
-    def __init__(self, code: str, message: str, *, retryable: bool = False, retry_after: float | None = None) -> None:
+    `retryable`: asking again may help. `transient`: it may be over in a moment, and nobody was reached.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool = False,
+        retry_after: float | None = None,
+        transient: bool = False,
+    ) -> None:
         super().__init__(message)
         self.code = str(code)
         self.message = message
         self.retryable = retryable
         self.retry_after = retry_after
+        self.transient = transient
+
+    @classmethod
+    def of(cls, event: Error) -> BackendError:
+        """The failure that `event` tells of."""
+        return cls(event.code, event.message, retryable=event.retryable, retry_after=event.retry_after)
 
     def event(self) -> Error:
         """The terminal event of a stream that failed this way."""

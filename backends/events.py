@@ -16,7 +16,15 @@ import msgspec
 from backends.telemetry.stages import Span
 
 StatusName = Literal[
-    "connecting", "loading", "queued", "retrieving", "reranking", "assembling", "prefilling", "generating"
+    "connecting",
+    "waiting",
+    "loading",
+    "queued",
+    "retrieving",
+    "reranking",
+    "assembling",
+    "prefilling",
+    "generating",
 ]
 FinishReason = Literal["stop", "length", "cancelled", "interrupted", "content_filter", "tool_calls"]
 
@@ -40,12 +48,13 @@ class Citation(_Event, frozen=True):
 
 
 class Status(_Event, frozen=True):
-    """What the request is waiting for. `ms` is the length of the stage that this status closes, if it closes one.
+    """What the request is waiting for; "waiting": for a server that does not say what it does.
 
-    `step` of `steps` counts the pipeline's stages from 1. `done`/`total` is progress: tokens of the prompt while
-    prefilling (of which `cached` came from the prefix cache), per mille of the weights while loading. `position` is the
-    place in the queue, from 1, `expected_ms` how long the wait there will probably be. `passages` closes retrieving:
-    what was found, best first, with the ids the model sees.
+    `ms` is the length of the stage that this status closes, if it closes one. `step` of `steps` counts the pipeline's
+    stages from 1. `done`/`total` is progress: tokens of the prompt while prefilling (of which `cached` came from the
+    prefix cache), per mille of the weights while loading. `position` is the place in the queue, from 1, `expected_ms`
+    how long the wait there will probably be. `passages` closes retrieving: what was found, best first, with the ids the
+    model sees.
     """
 
     status: StatusName
@@ -98,8 +107,9 @@ class Meta(_Event, frozen=True):
     `latency` is milliseconds from the request's arrival at the sender to the sending of this event, so that a client
     can place the sender's spans on its own clock. Counts are tokens; None means "not told". `draft_tokens` were
     proposed by the draft model, `accepted_tokens` of them kept. Of the prompt, `cached_tokens` came from the prefix
-    cache and `cache_write_tokens` were put there, where the server charges for that. `cost` is in US
-    dollars. `kv_used` of `kv_cells` cells of the KV cache are in use; `kv_bytes_per_token` is what one cell costs.
+    cache and `cache_write_tokens` were put there, where the server charges for that. `cost` is in US dollars.
+    `connection` says how whoever answers was reached: ``reused, HTTP/1.1``. `kv_used` of `kv_cells` cells of the KV
+    cache are in use; `kv_bytes_per_token` is what one cell costs.
     """
 
     model: str | None = None
@@ -116,6 +126,7 @@ class Meta(_Event, frozen=True):
     kv_bytes_per_token: int | None = None
     cache_write_tokens: int | None = None
     cost: float | None = None
+    connection: str | None = None
     spans: tuple[Span, ...] = ()
 
 

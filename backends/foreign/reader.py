@@ -10,7 +10,7 @@ import msgspec
 
 from backends.errors import BackendError, Code, http_code
 from backends.events import Done, Error, Event, FinishReason, Logprob, Meta, Reasoning, Token
-from backends.sse.excerpt import clean, is_context_full, message_of
+from backends.sse.excerpt import clean, is_context_full, is_out_of_credit, message_of
 from backends.sse.placement import Timing
 from backends.telemetry.stages import Span, Stage
 
@@ -86,8 +86,10 @@ class AnswerReader(ABC):
         if self._introduced:
             return []
         self._introduced = True
-        spans = (*self._timing.connect_span(), self._timing.send_span())
-        return [Meta(text_of(model) or None, now, text_of(request_id) or None, spans=spans)]
+        timing = self._timing
+        spans = (*timing.connect_spans(), timing.send_span(), *timing.wait_spans())
+        connection = timing.connection or None
+        return [Meta(text_of(model) or None, now, text_of(request_id) or None, connection=connection, spans=spans)]
 
     def _finish(self, reason: FinishReason, detail: str = "") -> None:
         self.finished = True
@@ -149,7 +151,7 @@ class AnswerReader(ABC):
         status = next((self.STATUSES[kind] for kind in kinds if isinstance(kind, str) and kind in self.STATUSES), None)
         status = fields.get("code") if status is None else status
         if isinstance(status, int) and 400 <= status < 600:
-            retryable = status >= 500 or status == 429
+            retryable = (status >= 500 or status == 429) and not is_out_of_credit(fields)
             return [Error(http_code(status), f"{self._where}: {message}", retryable=retryable)]
         return [Error(Code.BAD_RESPONSE, f"{self._where} broke off: {message}", retryable=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
@@ -14,11 +15,13 @@ from backends.backend import ChatRequest
 from backends.errors import BackendError, Code
 from backends.events import Error, Event, Reasoning, Status, Token, is_terminal
 from backends.foreign.reader import AnswerReader
-from backends.sse.lines import Format
+from backends.sse.format import Format
 from backends.sse.remote import Remote
+from backends.sse.retries import Retries
 
 if TYPE_CHECKING:
-    from backends.sse.client import Client, EventStream
+    from backends.sse.client import Client
+    from backends.sse.stream import EventStream
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -73,15 +76,38 @@ class ForeignServer(ABC):
             client = await self._remote.client()
             if not client.connected:
                 yield Status("connecting")
-            model = request.model or self._model or (await self._list(client))[0].id
-            body = _ENCODER.encode(self.body(request, model) | self._extra_body)
-            # llama-server closes a connection behind a stream without saying so; what nobody read may be asked again.
-            stream = client.open(self.PATH, body, since=since, resend=True, form=self.FORM)
-            async with stream, aclosing(_events(stream, client, self.READER)) as events:
-                async for event in events:
-                    yield event
+            retries = Retries(client.retries)
+            while True:
+                has_begun = False
+                try:
+                    async with aclosing(self._answer(client, request, since)) as events:
+                        async for event in events:
+                            has_begun = has_begun or isinstance(event, Token | Reasoning)
+                            if isinstance(event, Error) and not has_begun:
+                                raise BackendError.of(event)
+                            yield event
+                    return
+                except BackendError as error:
+                    delay = None if has_begun else retries.delay(error, client.left(since))
+                    if delay is None:
+                        raise retries.last_word(error) from None
+                    yield retries.status(error, delay)
+                await asyncio.sleep(delay)
+                yield retries.spent(since)
         except BackendError as error:
             yield error.event()
+
+    async def _answer(self, client: Client, request: ChatRequest, since: float) -> AsyncGenerator[Event, None]:
+        """One try. Raises BackendError."""
+        model = request.model or self._model or (await self._list(client))[0].id
+        body = _ENCODER.encode(self.body(request, model) | self._extra_body)
+        # llama-server closes a connection behind a stream without saying so; what nobody read may be asked again.
+        async with client.open(self.PATH, body, since=since, resend=True, form=self.FORM) as stream:
+            await stream.sent()
+            yield Status("waiting")
+            async with aclosing(_events(stream, client, self.READER)) as events:
+                async for event in events:
+                    yield event
 
     async def models(self) -> tuple[str, ...]:
         """The names of the models that the server lists now. Raises BackendError."""
@@ -121,6 +147,7 @@ class ForeignServer(ABC):
 
 async def _events(stream: EventStream, client: Client, reader_type: type[AnswerReader]) -> AsyncGenerator[Event, None]:
     """The answer's events, up to the terminal one. Raises BackendError."""
+    await stream.answered()
     reader = reader_type(stream.timing, client.address.shown, client.secrets)
     try:
         async with aclosing(stream.frames()) as frames:

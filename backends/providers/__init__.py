@@ -55,9 +55,10 @@ class ServerOptions(ProviderOptions, frozen=True, kw_only=True):
 
     `api_key_env` names an environment variable, `api_key_file` a file that only its owner can read, `api_key_command` a
     program and its arguments that print the key, `api_key_keyring` a ``SERVICE/USER`` of the keyring. `headers` are
-    sent with every request. `proxy`, `ca_file`, `client_cert` and `client_key`: see `Network`. `price_…`: US dollars
-    per million tokens, for the cost of an answer whose server does not tell it; also of what the prompt cache held, and
-    of what was put there (0: as `price_input`).
+    sent with every request. `retries`: how often a request is sent again that the server refused for the moment.
+    `proxy`, `ca_file`, `client_cert` and `client_key`: see `Network`. `price_…`: US dollars per million tokens, for the
+    cost of an answer whose server does not tell it; also of what the prompt cache held, and of what was put there (0:
+    as `price_input`).
     """
 
     url: str
@@ -67,6 +68,7 @@ class ServerOptions(ProviderOptions, frozen=True, kw_only=True):
     api_key_command: tuple[str, ...] = ()
     api_key_keyring: str = ""
     timeouts: Timeouts = Timeouts()
+    retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 2
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     proxy: str = ""
     ca_file: str = ""
@@ -102,6 +104,7 @@ class ServerOptions(ProviderOptions, frozen=True, kw_only=True):
             timeouts=self.timeouts,
             key_header=key_header,
             network=network,
+            retries=self.retries,
         )
 
 

@@ -23,13 +23,15 @@ from backends.sse.credentials import Key
 from backends.sse.network import Network
 from backends.sse.placement import Timing, arrival, place
 from backends.sse.remote import Remote
+from backends.sse.retries import Retries
 from backends.sse.timeouts import Timeouts
 from backends.telemetry.stages import MeasuredBy, Span, Stage
 
 if TYPE_CHECKING:
     from httpx_sse import ServerSentEvent
 
-    from backends.sse.client import Client, EventStream
+    from backends.sse.client import Client
+    from backends.sse.stream import EventStream
 
 _ENCODER = msgspec.json.Encoder()
 _CANCEL_S = 1.0
@@ -54,6 +56,7 @@ def connect(options: Options, site: Site) -> Backend:
         model=options.model or None,
         headers=options.headers,
         network=options.network(site),
+        retries=options.retries,
     )
 
 
@@ -78,11 +81,15 @@ class Native:
         headers: Mapping[str, str] | None = None,
         local: bool = False,
         network: Network | None = None,
+        retries: int = 0,
     ) -> None:
         """`uds`: path of a Unix socket, instead of `url`. `local`: the server is this user's own child process, so
-        that `warm` may send it text that was not sent yet. Raises ConfigError for a wrong `url`."""
+        that `warm` may send it text that was not sent yet. `retries`: how often a request that was refused is sent
+        again. Raises ConfigError for a wrong `url`."""
         address = parse_address(f"unix:{uds}" if uds is not None else url)
-        self._remote = Remote(address, token=token, headers=headers, timeouts=timeouts, network=network)
+        self._remote = Remote(
+            address, token=token, headers=headers, timeouts=timeouts, network=network, retries=retries
+        )
         self._model = model
         self._local = local
         self._answers: dict[str, _Answer] = {}  # by the key of their request
@@ -109,6 +116,7 @@ class Native:
 
     async def _read(self, client: Client, body: bytes, key: str, answer: _Answer) -> AsyncGenerator[Event, None]:
         """All events of `answer`, over as many connections as it takes. Raises BackendError."""
+        retries = Retries(client.retries)
         while True:
             if answer.id:
                 path = f"/v1/chat/{answer.id}/events"
@@ -117,6 +125,7 @@ class Native:
                 stream = client.open("/v1/chat", body, since=answer.since, key=key)
             try:
                 async with stream, aclosing(stream.frames()) as frames:
+                    await stream.answered()
                     if gap := answer.connected(stream):
                         yield gap
                     while (frame := await answer.next(frames)) is not None:
@@ -128,6 +137,13 @@ class Native:
             except _Paused:
                 await answer.goes_on.wait()
             except BackendError as error:
+                if not answer.has_begun:
+                    if (delay := retries.delay(error, client.left(answer.since))) is not None:
+                        yield retries.status(error, delay)
+                        await asyncio.sleep(delay)
+                        yield retries.spent(answer.since)
+                        continue
+                    error = retries.last_word(error)
                 if answer.lose(error):
                     yield Status("connecting", detail="resuming" if answer.id else "once more")
                 await asyncio.sleep(answer.next_delay())
@@ -222,6 +238,11 @@ class _Answer:
         self._scope: asyncio.Timeout | None = None
         self._arrived: float | None = None
         self._spans: dict[tuple[Stage, MeasuredBy], Span] = {}
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the server took the request."""
+        return self._stream is not None
 
     @property
     def is_kept_there(self) -> bool:

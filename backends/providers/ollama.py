@@ -18,7 +18,7 @@ from backends.foreign.turns import named, turns
 from backends.providers import ForeignOptions, Site
 from backends.sse.address import api_address
 from backends.sse.credentials import Key
-from backends.sse.lines import Format
+from backends.sse.format import Format
 from backends.sse.network import Network
 
 _PATH = "/api/chat"

@@ -59,8 +59,17 @@ def is_context_full(error: Any) -> bool:
 
     ``exceed_context_size_error`` is llama-server's, ``context_length_exceeded`` OpenAI's and vLLM's.
     """
+    return not _kinds(error).isdisjoint(("exceed_context_size_error", "context_length_exceeded"))
+
+
+def is_out_of_credit(error: Any) -> bool:
+    """True when it says that nothing is paid for: OpenAI sends that as a 429, which it is not."""
+    return "insufficient_quota" in _kinds(error)
+
+
+def _kinds(error: Any) -> set[str]:
     kinds = (error.get("type"), error.get("code")) if isinstance(error, dict) else ()
-    return any(kind in ("exceed_context_size_error", "context_length_exceeded") for kind in kinds)
+    return {kind for kind in kinds if isinstance(kind, str)}
 
 
 def message_of(value: Any, depth: int = 0) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx
 import msgspec
 
 from backends.errors import BackendError, Code, http_code
 from backends.sse.address import Address
-from backends.sse.excerpt import clean, excerpt, is_context_full
+from backends.sse.excerpt import clean, excerpt, is_context_full, is_out_of_credit
 
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _HINTS = {
@@ -47,7 +50,8 @@ def from_transport(
         return BackendError(Code.TLS, f"{where}: {_tls_reason(tls)}")
     if isinstance(error, httpx.ConnectError):
         nearest = address.shown if proxy is None else f"the proxy {proxy}"
-        return BackendError(Code.CONNECT, f"cannot reach {nearest}: {_connect_reason(causes)}", retryable=True)
+        message = f"cannot reach {nearest}: {_connect_reason(causes)}"
+        return BackendError(Code.CONNECT, message, retryable=True, transient=not any(map(_is_lasting, causes)))
     if isinstance(error, httpx.DecodingError):
         return BackendError(Code.BAD_RESPONSE, f"{where}: the response's compression is damaged")
     if isinstance(error, httpx.RemoteProtocolError) and not _is_close(error):
@@ -76,18 +80,27 @@ def from_status(response: httpx.Response, body: bytes, address: Address, secrets
     message = (
         f"{address.shown} answered HTTP {status}" + (f" ({hint})" if hint else "") + (f": {words}" if words else "")
     )
-    if _says_context_full(body):
+    error = _error_in(body)
+    if is_context_full(error):
         return BackendError(Code.CONTEXT_FULL, message)
-    retry_after = seconds_of(response.headers)
-    return BackendError(http_code(status), message, retryable=status in _RETRYABLE, retry_after=retry_after)
+    retryable = status in _RETRYABLE and not is_out_of_credit(error)
+    retry_after = seconds_of(response.headers, datetime.now(UTC))
+    return BackendError(http_code(status), message, retryable=retryable, retry_after=retry_after)
 
 
-def seconds_of(headers: Mapping[str, str]) -> float | None:
-    """`Retry-After` in seconds; None when absent or given as a date."""
+def seconds_of(headers: Mapping[str, str], now: datetime) -> float | None:
+    """`Retry-After` in seconds, whether given so or as a date (RFC 9110, 10.2.3); None when absent or malformed.
+
+    A date is held against the server's own clock where it tells it (`Date`), else against `now`.
+    """
+    text = headers.get("retry-after", "")
     try:
-        seconds = float(headers.get("retry-after", ""))
+        seconds = float(text)
     except ValueError:
-        return None
+        until = _moment(text)
+        if until is None:
+            return None
+        seconds = max(0.0, (until - (_moment(headers.get("date", "")) or now)).total_seconds())
     return seconds if 0 <= seconds < 86_400 else None
 
 
@@ -100,12 +113,21 @@ def _from_proxy(error: httpx.ProxyError, address: Address, proxy: str | None, se
     return BackendError(Code.CONNECT, f"the proxy {proxy} does not open {address.shown}: {words}", retryable=retryable)
 
 
-def _says_context_full(body: bytes) -> bool:
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _error_in(body: bytes) -> Any:
+    """What stands under ``error`` in a JSON object; None where nothing does."""
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return isinstance(value, dict) and is_context_full(value.get("error"))
+        return None
+    return value.get("error") if isinstance(value, dict) else None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -130,6 +152,13 @@ def _tls_reason(error: ssl.SSLError) -> str:
     if "CERTIFICATE_REQUIRED" in str(error.reason) or "CERTIFICATE_UNKNOWN" in str(error.reason):
         return "the server wants a certificate of ours that it knows: client_cert"
     return f"the TLS handshake failed: {clean(str(error.reason or error))}"
+
+
+def _is_lasting(cause: BaseException) -> bool:
+    """Whether it will be the same in a moment."""
+    if isinstance(cause, socket.gaierror):
+        return cause.errno != socket.EAI_AGAIN
+    return isinstance(cause, FileNotFoundError | ConnectionRefusedError | PermissionError)
 
 
 def _connect_reason(causes: list[BaseException]) -> str:

@@ -12,31 +12,65 @@ from __future__ import annotations
 import msgspec
 
 from backends.events import Meta
-from backends.telemetry.stages import Span
+from backends.telemetry.stages import PARTS, Span
 
-_OURS = frozenset({"connect", "network_in", "network_out"})
+_OURS = PARTS | {"connect", "network_in", "network_out"}
 
 
 class Timing(msgspec.Struct):
     """What the client measured of its own request, in milliseconds since `stream()` was called.
 
-    `connect_start` is None on a reused connection. `send_end`: the request is with the operating system.
+    `connect_start` is None on a reused connection, `lookup` (a duration) where there was no name to look up,
+    `tls_start` where nothing is encrypted. `send_end`: the request is with the operating system. `head`: the answer's
+    status and headers are here, `first_byte`: the first of its body is. `protocol` is as HTTP names itself.
     """
 
     connect_start: float | None = None
     connect_end: float = 0.0
     send_start: float = 0.0
     send_end: float = 0.0
+    lookup: float | None = None
+    tcp_end: float | None = None
+    tls_start: float | None = None
+    head: float | None = None
+    first_byte: float | None = None
+    protocol: str = ""
 
-    def connect_span(self) -> tuple[Span, ...]:
-        """The `connect` stage (name look-up, TCP, TLS); nothing on a reused connection."""
+    @property
+    def connection(self) -> str:
+        """Whether the connection was there already, and what is spoken on it: ``reused, HTTP/1.1``; '' if unknown."""
+        if not self.protocol:
+            return ""
+        return f"{'reused' if self.connect_start is None else 'new'}, {self.protocol}"
+
+    def connect_spans(self) -> tuple[Span, ...]:
+        """The `connect` stage and its parts, as far as they took place; nothing on a reused connection."""
         if self.connect_start is None:
             return ()
-        return (Span("connect", self.connect_start, self.connect_end - self.connect_start, "client"),)
+        found = [Span("connect", self.connect_start, self.connect_end - self.connect_start, "client")]
+        known = self.connect_start
+        if self.lookup is not None:
+            found.append(Span("dns", known, self.lookup, "client"))
+            known += self.lookup
+        if self.tcp_end is not None:
+            found.append(Span("tcp", known, self.tcp_end - known, "client"))
+        if self.tls_start is not None:
+            found.append(Span("tls", self.tls_start, self.connect_end - self.tls_start, "client"))
+        return tuple(found)
 
     def send_span(self) -> Span:
         """The `network_in` stage as far as the client alone can measure it: sending."""
         return Span("network_in", self.send_start, self.send_end - self.send_start, "client")
+
+    def wait_spans(self) -> tuple[Span, ...]:
+        """What was waited for a server that does not say itself what it does: its headers, then the first byte."""
+        if self.head is None:
+            return ()
+        begin = min(self.send_end, self.head)
+        waited = Span("server_wait", begin, self.head - begin, "client")
+        if self.first_byte is None:
+            return (waited,)
+        return (waited, Span("first_byte", self.head, self.first_byte - self.head, "client"))
 
 
 def arrival(timing: Timing, received: float, latency: float) -> float:
@@ -52,8 +86,8 @@ def place(meta: Meta, timing: Timing, received: float, arrived: float) -> Meta:
     """
     network = Span("network_in", timing.send_start, arrived - timing.send_start, "derived")
     shifted = tuple(_relayed(span).shifted(arrived) for span in meta.spans)
-    spans = (*timing.connect_span(), network, *shifted)
-    return msgspec.structs.replace(meta, latency=received, spans=spans)
+    spans = (*timing.connect_spans(), network, *shifted)
+    return msgspec.structs.replace(meta, latency=received, spans=spans, connection=timing.connection or None)
 
 
 def _relayed(span: Span) -> Span:

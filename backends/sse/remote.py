@@ -28,6 +28,7 @@ class Remote:
         timeouts: Timeouts | None = None,
         key_header: str = "Authorization",
         network: Network | None = None,
+        retries: int = 0,
     ) -> None:
         """As `Client`; a `token` that has to be got is got with the first connection."""
         self.address = address
@@ -36,6 +37,7 @@ class Remote:
         self._timeouts = timeouts or Timeouts()
         self._key_header = key_header
         self._network = network or Network()
+        self._retries = retries
         self._making = asyncio.Lock()
         self._client: Client | None = None
         self._closed = False
@@ -68,4 +70,5 @@ class Remote:
             timeouts=self._timeouts,
             key_header=self._key_header,
             network=self._network,
+            retries=self._retries,
         )

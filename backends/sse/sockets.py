@@ -1,8 +1,8 @@
-"""Unencrypted connections for httpcore on asyncio's own transports (httpcore's `AsyncNetworkBackend` interface).
+"""Connections for httpcore on asyncio's own transports (httpcore's `AsyncNetworkBackend` interface), TLS included.
 
 httpcore's default goes through anyio, which on a Unix socket adds and removes a reader for every read and wakes the
 loop three times where once is enough: half of what a token costs on its way from the local engine. Closing here takes
-no await, so that a cancelled task leaves no connection half closed.
+no await, so that a cancelled task leaves no connection half closed; and looking a name up is timed apart.
 
 Waking up is most of what a small piece costs: from a server that sends hundreds a second they are taken several at a
 time, and meanwhile they wait in the kernel.
@@ -13,10 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar, cast
 
 import httpcore
+
+from backends.sse.lookup import addresses_of, first_of, is_address
 
 T = TypeVar("T")
 
@@ -27,9 +30,12 @@ GATHER = 0.005
 FAST_AFTER = 8
 """Readings in a row, each sooner than `GATHER` after the one before: an answer's head and first token never wait."""
 
+LOOKUP = "lookup"
+"""`get_extra_info(LOOKUP)`: seconds that finding the host's addresses took; None where there was nothing to find."""
+
 
 class AsyncioBackend(httpcore.AsyncNetworkBackend):
-    """Opens TCP and Unix sockets; no TLS."""
+    """Opens TCP and Unix sockets; httpcore asks their streams for TLS."""
 
     async def connect_tcp(
         self,
@@ -41,9 +47,7 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """See `httpcore.AsyncNetworkBackend`; asyncio sets TCP_NODELAY itself."""
         local = None if local_address is None else (local_address, 0)
-        loop = asyncio.get_running_loop()
-        opening = loop.create_connection(_Stream, host, port, local_addr=local, happy_eyeballs_delay=0.25)
-        return (await _within(timeout, opening))[1]
+        return await _within(timeout, _look_up_and_open(host, port, local))
 
     async def connect_unix_socket(
         self,
@@ -57,6 +61,22 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         """See `httpcore.AsyncNetworkBackend`."""
         await asyncio.sleep(seconds)
+
+
+async def _look_up_and_open(host: str, port: int, local: tuple[str, int] | None) -> _Stream:
+    loop = asyncio.get_running_loop()
+
+    async def connect(address: str) -> _Stream:
+        return (await loop.create_connection(_Stream, address, port, local_addr=local))[1]
+
+    if is_address(host):
+        return await connect(host)
+    began = loop.time()
+    addresses = await addresses_of(host, port)
+    took = loop.time() - began
+    stream = await first_of(addresses, connect, _Stream.aclose)
+    stream.lookup = took
+    return stream
 
 
 async def _within(seconds: float | None, opening: Awaitable[T]) -> T:
@@ -73,7 +93,9 @@ class _Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
     """One connection: what has arrived and nobody has read, and whoever waits for it."""
 
     def __init__(self) -> None:
+        self.lookup: float | None = None
         self._transport: asyncio.Transport | None = None
+        self._socket: asyncio.Transport | None = None  # the same, below TLS if there is any
         self._arrived = bytearray()
         self._ended = False
         self._lost: Exception | None = None
@@ -89,13 +111,13 @@ class _Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = self._socket = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._arrived += data
-        assert self._transport is not None
+        assert self._socket is not None
         if len(self._arrived) > _BUFFER:
-            self._transport.pause_reading()
+            self._socket.pause_reading()
         if self._reader is None or self._reader.done() or self._gathering is not None:
             return
         soon = self._read_at + GATHER - self._loop.time()
@@ -103,13 +125,13 @@ class _Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         if self._fast <= FAST_AFTER:
             self._wake()
         else:
-            self._transport.pause_reading()
+            self._socket.pause_reading()
             self._gathering = self._loop.call_later(soon, self._gathered)
 
     def eof_received(self) -> bool:
         self._ended = True
         self._wake()
-        return True  # the reader decides when to close
+        return self._transport is self._socket  # the reader decides when to close; TLS takes no such wishes
 
     def connection_lost(self, error: Exception | None) -> None:
         self._ended = True
@@ -160,6 +182,23 @@ class _Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
             except TimeoutError as error:
                 raise httpcore.WriteTimeout from error
 
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        """See `httpcore.AsyncNetworkStream`; the stream itself, from now on encrypted."""
+        assert self._transport is not None
+        loop = asyncio.get_running_loop()
+        shaking_hands = loop.start_tls(self._transport, self, ssl_context, server_hostname=server_hostname)
+        try:
+            self._transport = await _within(timeout, shaking_hands)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
     async def aclose(self) -> None:
         """Drop the connection: the peer sees it before this returns. A reader that waits gets a ReadError."""
         self._closed = True
@@ -171,23 +210,29 @@ class _Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
             self._transport.abort()  # frees the descriptor in the loop's next turn
 
     def get_extra_info(self, info: str) -> Any:
-        """`is_readable`: on an idle connection it means that the server has closed it."""
+        """`is_readable`: on an idle connection it means that the server has closed it. `LOOKUP`, and what asyncio's
+        transports tell (`ssl_object`)."""
         if info == "is_readable":
             return self._ended or bool(self._arrived)
-        return None
+        if info == LOOKUP:
+            return self.lookup
+        return None if self._transport is None else self._transport.get_extra_info(info)
 
     def _take(self, max_bytes: int) -> bytes:
         self._read_at = self._loop.time()
         data = bytes(self._arrived[:max_bytes])
         del self._arrived[:max_bytes]
-        if len(self._arrived) <= _BUFFER and self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if len(self._arrived) <= _BUFFER:
+            self._resume()
         return data
+
+    def _resume(self) -> None:
+        if self._socket is not None and not self._socket.is_closing():
+            self._socket.resume_reading()
 
     def _gathered(self) -> None:
         """The kernel gives what it has in the loop's next turn, and the reader gets that, too."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._resume()
         self._gathering = self._loop.call_soon(self._wake)
 
     def _wake(self) -> None:

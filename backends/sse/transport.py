@@ -26,7 +26,7 @@ _opened: ContextVar[list[httpcore.AsyncNetworkStream]] = ContextVar("_opened")
 
 
 class Transport(httpx.AsyncHTTPTransport):
-    """httpx's transport that tells of idle connections; on asyncio's own sockets where it needs no TLS."""
+    """httpx's transport that tells of idle connections; on asyncio's own sockets."""
 
     def __init__(self, address: Address, network: Network | None = None) -> None:
         """Raises ConfigError where a proxy or a certificate cannot be used."""
@@ -63,7 +63,7 @@ class _Noting(AsyncioBackend):
 
 
 def _pool(address: Address, proxy: Proxy | None, tls: ssl.SSLContext | None) -> httpcore.AsyncConnectionPool:
-    options = {**_LIMITS, "ssl_context": tls, "network_backend": None if tls else _Noting()}
+    options = {**_LIMITS, "ssl_context": tls, "network_backend": _Noting()}
     if proxy is None:
         return httpcore.AsyncConnectionPool(uds=address.uds, **options)
     if proxy.is_socks:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from backends.telemetry.stages import Span, Stage
+from backends.telemetry.stages import PARTS, Span, Stage
 
 AFTER_FIRST_TOKEN: frozenset[Stage] = frozenset({"total_generation", "network_out", "render"})
 """The stages that do not count towards TTFT."""
@@ -32,7 +32,7 @@ def critical_path(spans: Iterable[Span], first_token_ms: float, end_ms: float | 
     Where spans overlap, a moment belongs to the one that ends last: that is the one that was waited for.
     """
     known = list(spans)
-    before = [span for span in known if span.stage not in AFTER_FIRST_TOKEN]
+    before = [span for span in known if span.stage not in AFTER_FIRST_TOKEN | PARTS]
     path = _between(before, 0.0, first_token_ms)
     if end_ms is not None:
         path += _between([span for span in known if span.stage in AFTER_FIRST_TOKEN], first_token_ms, end_ms)

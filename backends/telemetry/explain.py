@@ -8,8 +8,11 @@ from backends.telemetry.summary import account
 from backends.telemetry.timeline import Timeline
 
 _WORDS: dict[Stage, str] = {
+    "retry": "tries that failed",
     "connect": "opening the connection",
     "network_in": "the network",
+    "server_wait": "waiting for the server, which does not say what it did",
+    "first_byte": "waiting for the first byte of the answer",
     "auth": "authentication",
     "retrieval": "retrieval",
     "reranking": "reranking",

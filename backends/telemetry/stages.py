@@ -10,8 +10,14 @@ from typing import Literal, get_args
 import msgspec
 
 Stage = Literal[
+    "retry",
     "connect",
+    "dns",
+    "tcp",
+    "tls",
     "network_in",
+    "server_wait",
+    "first_byte",
     "auth",
     "retrieval",
     "reranking",
@@ -26,6 +32,9 @@ Stage = Literal[
 ]
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
+
+PARTS: frozenset[Stage] = frozenset({"dns", "tcp", "tls"})
+"""What `connect` consists of: shown below it, and not counted beside it."""
 
 MeasuredBy = Literal["client", "server", "derived"]
 

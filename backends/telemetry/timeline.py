@@ -21,6 +21,7 @@ Outcome = Literal["running", "complete", "truncated", "cancelled", "interrupted"
 
 STAGE_OF: dict[StatusName, Stage] = {
     "connecting": "connect",
+    "waiting": "server_wait",
     "loading": "model_load",
     "queued": "provider_queue",
     "retrieving": "retrieval",

@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,7 @@ import pytest
 from backends.errors import BackendError, Code
 from backends.serve.app import create_app
 from backends.serve.server import listening
-from backends.sse import client as client_module
+from backends.sse import stream as stream_module
 from backends.sse.address import Address, parse_address
 from backends.sse.client import Client
 from backends.sse.failures import from_transport, seconds_of
@@ -24,8 +25,10 @@ from backends.sse.timeouts import Timeouts
 from tests.fakes.echo import Echo
 from tests.fakes.http_server import CLOSE, CUT, Script, Server, Step, event_stream, http_server, response
 from tests.fakes.scripted import Hold
+from tests.fakes.tls import authority
 
 PATIENCE = 20.0
+NOW = datetime(1994, 11, 6, 8, 48, 7, tzinfo=UTC)
 TOKEN = "sk-very-secret"
 
 
@@ -91,7 +94,7 @@ class TestReading:
             assert await read(client) == [("message", large)]
 
     async def test_an_event_without_end_is_not_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(client_module, "MAX_EVENT", 100_000)
+        monkeypatch.setattr(stream_module, "MAX_EVENT", 100_000)
 
         async with talking(*event_stream(b"data: ", *[b"x" * 10_000] * 20, Hold())) as (client, server):
             assert (await failure(client)).code == Code.BAD_RESPONSE
@@ -174,6 +177,7 @@ class TestTiming:
         async with talking(*event_stream(b"data: 1\n\n")) as (client, _):
             for is_new in (True, False):
                 async with client.open("/", b"{}", since=time.perf_counter()) as stream:
+                    await stream.answered()
                     answered = stream.now()
                     async for _frame in stream.frames():
                         pass
@@ -182,7 +186,24 @@ class TestTiming:
                 assert 0 <= timing.send_start <= timing.send_end <= answered
                 if timing.connect_start is not None:
                     assert 0 <= timing.connect_start <= timing.connect_end <= timing.send_start
-                    assert timing.connect_span()[0].duration > 0
+                    assert timing.connect_spans()[0].duration > 0
+                assert [span.stage for span in timing.wait_spans()] == ["server_wait", "first_byte"]
+                assert timing.connection == ("new, HTTP/1.1" if is_new else "reused, HTTP/1.1")
+
+    async def test_name_tcp_and_tls_are_told_apart(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        tls, trusted = authority(tmp_path)
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        async with http_server(lambda _: event_stream(b"data: 1\n\n"), tls=tls) as server:
+            client = Client(parse_address(server.url.replace("127.0.0.1", "localhost")))
+            async with client.open("/", b"{}", since=time.perf_counter()) as stream:
+                assert [frame.data async for frame in stream.frames()] == ["1"]
+            await client.aclose()
+
+        whole, *parts = stream.timing.connect_spans()
+        assert [part.stage for part in parts] == ["dns", "tcp", "tls"]
+        assert all(part.duration > 0 for part in parts)
+        assert sum(part.duration for part in parts) == pytest.approx(whole.duration, rel=0.5)
+        assert parts[-1].end == pytest.approx(whole.end)
 
 
 class TestTimeouts:
@@ -324,4 +345,20 @@ class TestErrors:
         ("value", "seconds"), [("7", 7.0), ("0.5", 0.5), ("-1", None), ("nan", None), ("soon", None)]
     )
     def test_retry_after(self, value: str, seconds: float | None) -> None:
-        assert seconds_of({"retry-after": value}) == seconds
+        assert seconds_of({"retry-after": value}, NOW) == seconds
+
+    @pytest.mark.parametrize(
+        ("date", "seconds"), [(None, 90.0), ("Sun, 06 Nov 1994 08:49:07 GMT", 30.0), ("no date", 90.0)]
+    )
+    def test_retry_after_as_a_date_is_held_against_the_servers_clock(self, date: str | None, seconds: float) -> None:
+        headers = {"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"} | ({"date": date} if date else {})
+        assert seconds_of(headers, NOW) == seconds
+
+    def test_retry_after_a_date_that_has_passed(self) -> None:
+        assert seconds_of({"retry-after": "Sun, 06 Nov 1994 08:40:00 GMT"}, NOW) == 0.0
+
+    async def test_an_empty_purse_is_not_worth_another_try(self) -> None:
+        body = b'{"error": {"message": "You exceeded your quota", "type": "insufficient_quota"}}'
+        async with talking(response(429, body=body)) as (client, _):
+            error = await failure(client)
+        assert (error.code, error.retryable) == ("HTTP_429", False)

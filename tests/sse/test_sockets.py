@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import httpcore
 import pytest
 
-from backends.sse.sockets import FAST_AFTER, AsyncioBackend
+from backends.sse.sockets import FAST_AFTER, LOOKUP, AsyncioBackend
+from tests.fakes.tls import authority
 
 PATIENCE = 20.0
 
@@ -156,6 +158,84 @@ async def test_what_comes_fast_is_read_together(tmp_path: Path, monkeypatch: pyt
         other.send(b"two")
 
         assert await reading == b"one two"
+
+
+@asynccontextmanager
+async def encrypted(folder: Path) -> AsyncIterator[tuple[httpcore.AsyncNetworkStream, asyncio.StreamWriter]]:
+    """A stream with TLS to this machine by its name, and the server's end."""
+    server_side, trusted = authority(folder)
+    arrived: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+    server = await asyncio.start_server(lambda _, writer: arrived.set_result(writer), "127.0.0.1", 0, ssl=server_side)
+    async with server, asyncio.timeout(PATIENCE):
+        port = server.sockets[0].getsockname()[1]
+        plain = await AsyncioBackend().connect_tcp("localhost", port, timeout=PATIENCE)
+        assert plain.get_extra_info(LOOKUP) > 0
+        stream = await plain.start_tls(ssl.create_default_context(cafile=trusted), "localhost", PATIENCE)
+        yield stream, await arrived
+        await stream.aclose()
+        (await arrived).transport.abort()
+        await asyncio.sleep(0)
+
+
+async def test_encrypted_streams_pass_everything_too(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 8_000
+    async with encrypted(tmp_path) as (stream, other):
+        assert stream.get_extra_info("ssl_object").version().startswith("TLS")
+        other.write(data)
+        got = bytearray()
+        while len(got) < len(data):
+            got += await stream.read(65_536)
+        assert got == data
+        other.write(b"last")
+        other.close()
+        assert await stream.read(99) == b"last"
+        assert await stream.read(99) == b""
+
+
+async def test_what_comes_fast_and_encrypted_is_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backends.sse.sockets.GATHER", 2.0)
+    async with encrypted(tmp_path) as (stream, other):
+        for _ in range(1 + FAST_AFTER):
+            other.write(b"x")
+            assert await stream.read(99) == b"x"
+        reading = asyncio.create_task(stream.read(99))
+        await asyncio.sleep(0)
+        for word in (b"one ", b"two"):
+            other.write(word)
+            await asyncio.sleep(0.05)
+        assert not reading.done()
+
+        assert await reading == b"one two"
+
+
+@asynccontextmanager
+async def saying(words: bytes) -> AsyncIterator[httpcore.AsyncNetworkStream]:
+    """A stream to a server that says `words` and nothing else."""
+    writers: list[asyncio.StreamWriter] = []
+
+    def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        writer.write(words)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    async with server:
+        yield await AsyncioBackend().connect_tcp("127.0.0.1", server.sockets[0].getsockname()[1])
+        for writer in writers:
+            writer.transport.abort()
+    await asyncio.sleep(0)
+
+
+async def test_a_peer_without_tls() -> None:
+    async with saying(b"SSH-2.0\r\n") as stream:
+        with pytest.raises(httpcore.ConnectError) as caught:
+            await stream.start_tls(ssl.create_default_context(), "127.0.0.1", PATIENCE)
+        assert isinstance(caught.value.__cause__, ssl.SSLError)
+
+
+async def test_a_peer_that_shakes_no_hands() -> None:
+    async with saying(b"") as stream:
+        with pytest.raises(httpcore.ConnectTimeout):
+            await stream.start_tls(ssl.create_default_context(), "127.0.0.1", 0.05)
 
 
 async def test_closing_while_more_is_waited_for_ends_the_reading(tmp_path: Path) -> None:

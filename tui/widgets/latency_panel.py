@@ -17,6 +17,7 @@ from backends.telemetry.stages import Stage
 from backends.telemetry.summary import Summary, account, summarize
 from backends.telemetry.timeline import STAGE_OF, Outcome, Timeline
 from tui.widgets import waterfall
+from tui.widgets.plain import plain
 from tui.widgets.text_lines import TextLines
 from tui.widgets.waterfall import QUIET, TRACK
 from tui.widgets.wording import OUTCOME_WORDS, Tone
@@ -167,6 +168,8 @@ def _usage(timeline: Timeline, summary: Summary) -> list[Text]:
     if usage.kv_used is not None and usage.kv_cells:
         size = f" · {usage.kv_used * usage.kv_bytes_per_token / 2**20:,.1f} MiB" if usage.kv_bytes_per_token else ""
         rows.append(("KV", f"{usage.kv_used:,} of {usage.kv_cells:,}", size))
+    if usage.connection:
+        rows.append(("via", plain(usage.connection).replace(", ", " · "), ""))
     return [Text.assemble((name.ljust(8), QUIET), value, (extra, QUIET)) for name, value, extra in rows]
 
 

@@ -16,8 +16,14 @@ QUIET = "#7f8696"
 TRACK = "#5a6173"
 
 STAGE_COLOURS: dict[Stage, str] = {
+    "retry": "#f0708a",
     "connect": NETWORK,
+    "dns": NETWORK,
+    "tcp": NETWORK,
+    "tls": NETWORK,
     "network_in": NETWORK,
+    "server_wait": "#9aa5ce",
+    "first_byte": "#9aa5ce",
     "auth": NETWORK,
     "retrieval": SEARCH,
     "reranking": "#35aac8",

@@ -11,8 +11,14 @@ from backends.telemetry.timeline import Outcome
 from tui.widgets.plain import plain
 
 STAGE_LABELS: dict[Stage, str] = {
+    "retry": "failed tries",
     "connect": "connect",
+    "dns": "· DNS",
+    "tcp": "· TCP",
+    "tls": "· TLS",
     "network_in": "network in",
+    "server_wait": "server wait",
+    "first_byte": "first byte",
     "auth": "auth",
     "retrieval": "retrieval",
     "reranking": "reranking",
@@ -28,8 +34,14 @@ STAGE_LABELS: dict[Stage, str] = {
 """At most 12 characters each: the panel's first column."""
 
 STAGE_MEANINGS: dict[Stage, str] = {
-    "connect": "opening the connection to the server (DNS, TCP, TLS)",
+    "retry": "tries before this one, and the waits between them",
+    "connect": "opening the connection to the server",
+    "dns": "finding its address",
+    "tcp": "reaching it",
+    "tls": "agreeing on keys",
     "network_in": "the request's way to the server; a difference of two measurements",
+    "server_wait": "until the server answers; what it does meanwhile it does not say",
+    "first_byte": "from its first word to the first piece of the answer",
     "auth": "checking the key",
     "retrieval": "searching the documents",
     "reranking": "putting the passages found into order",
@@ -45,6 +57,7 @@ STAGE_MEANINGS: dict[Stage, str] = {
 
 _STATUS_WORDS: dict[StatusName, str] = {
     "connecting": "connecting",
+    "waiting": "waiting for the server",
     "loading": "loading the model",
     "queued": "queued",
     "retrieving": "retrieving",
