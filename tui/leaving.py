@@ -29,5 +29,6 @@ def _reported(error: Exception) -> ExitCode:
         return of_error(error.code)
     from tui import log_file
 
-    print(f"llmchat: {type(error).__name__}: {' '.join(str(error).split())}; {log_file.defect()}", file=sys.stderr)
+    what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    print(f"llmchat: {log_file.redacted(what)}; {log_file.defect()}", file=sys.stderr)
     return ExitCode.DEFECT

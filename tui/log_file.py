@@ -24,12 +24,10 @@ class _PrivateFile(RotatingFileHandler):
 
 
 class _Redacting(logging.Formatter):
-    """Leaves keys out, wherever they stand: a traceback shows what a defect's exception says."""
+    """Leaves keys out: a traceback shows what a defect's exception says."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        secrets = sys.modules.get("backends.sse.secrets")  # not there: no server was ever talked to
-        return text if secrets is None else str(secrets.redacted(text))
+        return redacted(super().format(record))
 
 
 def _private(path: str, flags: int) -> int:
@@ -39,6 +37,12 @@ def _private(path: str, flags: int) -> int:
 def path() -> Path:
     """Where the log is, in the platform's log folder; it need not exist."""
     return user_log_path("llmchat") / "llmchat.log"
+
+
+def redacted(text: str) -> str:
+    """`text` without the keys that this process has used."""
+    secrets = sys.modules.get("backends.sse.secrets")  # not there: no server was talked to
+    return text if secrets is None else str(secrets.redacted(text))
 
 
 def start() -> None:
