@@ -2,7 +2,8 @@
 
 The state (weights, averaged weights, optimizer, generator) is saved in the work folder every few minutes, and a later
 call goes on from it. Learning rates rise over the first steps, stay, and fall to zero between `--decay-from` and
-`--tokens`. The export takes the last weights; those of a run that is not at its end are better averaged.
+`--tokens`; with `--minutes`, where the machine's speed is not known, from `--rate` now to zero then. The export takes
+the last weights; those of a run that is not at its end are better averaged.
 """
 
 from __future__ import annotations
@@ -98,9 +99,12 @@ def vocabulary(work: Path) -> Vocabulary:
     return Vocabulary.load(path)
 
 
-def rate(run: Run, total: float, decay_from: float) -> float:
+def rate(run: Run, args: argparse.Namespace, elapsed: float) -> float:
+    """The share of the full learning rate for the next step, `elapsed` seconds after the start of this call."""
+    if args.minutes:
+        return float(args.rate * max(0.0, 1 - elapsed / (60 * args.minutes)))
     warm = min(1.0, (run.steps + 1) / WARM_UP_STEPS)
-    return warm * min(1.0, max(0.0, (total - run.tokens) / max(1.0, total - decay_from)))
+    return float(warm * min(1.0, max(0.0, (args.tokens - run.tokens) / max(1.0, args.tokens - args.decay_from))))
 
 
 def selected(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,12 +151,13 @@ def train(
     step = torch.compile(distill if teacher else loss_of, dynamic=False)
     torch._dynamo.config.cache_size_limit = 64
     log = path.with_suffix(".log").open("a")
-    saved = evaluated = time.monotonic()
+    started = saved = evaluated = time.monotonic()
+    share = rate(run, args, 0.0)
     smooth: float | None = None
     stopped: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _frame: stopped.append(received))
-    while run.tokens < args.tokens and not stopped:
+    while share > 0 and not stopped:
         began = time.monotonic()
         batch = next(batches)
         index, targets, weights = (tensor.to(device) for tensor in selected(batch, generator))
@@ -165,7 +170,7 @@ def train(
                 wanted = teacher.logits(states).float().softmax(-1)
         loss = step(batch.tokens, batch.positions, mask, index, wanted, weights)
         loss.backward()
-        run.optimizer.step(rate(run, args.tokens, args.decay_from))
+        run.optimizer.step(share)
         run.steps += 1
         run.tokens += batch.size
         decay = min(AVERAGE, 1 - 10 / (10 + run.steps))
@@ -173,6 +178,7 @@ def train(
             for name, value in run.network.state_dict().items():
                 run.average[name].lerp_(value, 1 - decay)
         now = time.monotonic()
+        share = rate(run, args, now - started)
         run.seconds += now - began
         smooth = loss.item() if smooth is None else 0.95 * smooth + 0.05 * loss.item()
         if run.steps % 20 == 0:
@@ -182,7 +188,7 @@ def train(
                 file=log,
                 flush=True,
             )
-        if now - evaluated > args.evaluate_every or run.tokens >= args.tokens:
+        if now - evaluated > args.evaluate_every or share <= 0:
             scores = held_out(run, vocab)
             print(json.dumps({"tokens": run.tokens, "seconds": round(run.seconds)} | scores), file=log, flush=True)
             evaluated = time.monotonic()
@@ -234,6 +240,10 @@ def main() -> None:
     parser.add_argument("--draft", action="store_true", help="train the draft, distilled from the trained model")
     parser.add_argument("--tokens", type=float, default=30e6, help="total tokens to train on, all calls together")
     parser.add_argument("--decay-from", type=float, default=0.0, help="where the learning rate starts to fall")
+    parser.add_argument("--minutes", type=float, default=0.0, help="end after so long, at whatever number of tokens")
+    parser.add_argument(
+        "--rate", type=float, default=0.5, help="with --minutes: the share of the learning rate to start at"
+    )
     parser.add_argument("--evaluate-every", type=float, default=120.0, help="seconds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
