@@ -103,7 +103,7 @@ def register(rng: Random) -> tuple[list[Stated], list[str]]:
         name = invented(rng)
         facts = []
         for attribute, question, unit in rng.sample(attributes, rng.randint(1, len(attributes))):
-            value = unit.replace("N", str(rng.randint(2, 999))).replace("X", invented(rng))
+            value = re.sub("[NX]", lambda slot: str(rng.randint(2, 999)) if slot[0] == "N" else invented(rng), unit)
             sentence = _sentence(rng.choice(_STATEMENTS), attribute, name, value)
             asked = tuple(_about(pattern, name) for pattern in _patterns(question))
             facts.append((Fact(f"{name}/{attribute}", (), asked), sentence))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -140,6 +141,14 @@ def test_messages_end_with_the_question() -> None:
             if tree.system:
                 assert messages[0] == {"role": "system", "content": tree.system}
     assert any(tree.system == SYSTEM for tree in trees(9, 50))
+
+
+def test_invented_values_have_parts_of_their_own() -> None:
+    corpus = Corpus(2)
+    text = " ".join(passage.text for _ in range(60) for passage in corpus.register_tree(1).passages)
+    owners = re.findall(r"supplier(?: is|:|, \w+ has)? ([A-Z][a-z]+) ([A-Z][a-z]+)", text)
+    assert owners
+    assert any(first != second for first, second in owners)
 
 
 def test_judging() -> None:
