@@ -7,12 +7,14 @@ from pathlib import Path
 from types import TracebackType
 
 from backends.bench.rag import Retrieve, Retrieved
-from backends.rag.assemble import assemble, estimate_tokens
-from backends.rag.index import Hit, Index
+from backends.rag.assemble import assemble
+from backends.rag.index import Index
+from backends.rag.options import Options
 from backends.rag.query import Query, build_query
-from backends.rag.rag import Options
 from backends.rag.rerank import rerank
 from backends.rag.retrieve import search
+from backends.rag.store import Hit
+from backends.rag.tokens import estimate_tokens
 
 WAYS = ("BM25 alone", "reranked")
 

@@ -25,9 +25,9 @@ from backends.demo.trees import Branch, Tree
 from backends.events import Citation
 from backends.rag.assemble import assemble, user_turn
 from backends.rag.index import Index
+from backends.rag.options import Options
 from backends.rag.prompt import SYSTEM
 from backends.rag.query import build_query
-from backends.rag.rag import Options
 from backends.rag.rerank import rerank
 from backends.rag.retrieve import search
 

@@ -14,6 +14,7 @@ import msgspec
 from backends.engine.options import EngineOptions
 from backends.errors import BackendError, Code
 from backends.events import Error
+from backends.rag.options import Embedding
 
 Transport = Literal["auto", "unix", "tcp"]
 
@@ -25,6 +26,9 @@ class Spec(msgspec.Struct, frozen=True):
     documents: str = ""
     top_k: int = 3
     token_budget: int = 3000
+    compress: bool = False
+    embedding: Embedding = Embedding()
+    reranker: str = ""
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -133,6 +133,11 @@ def check(file: ConfigFile) -> dict[str, ProviderOptions]:
     return {name: _options(file, name) for name in file.config.backends}
 
 
+def configured(file: ConfigFile, name: str) -> tuple[ProviderOptions, Site]:
+    """The options of the backend `name`, and its surroundings. Raises ConfigError."""
+    return _options(file, name), _site(file, name, ())
+
+
 def open_backend(file: ConfigFile, name: str | None = None) -> Backend:
     """The configured backend `name` (default: the one that ``backend =`` names). Raises ConfigError."""
     return _open(file, name or file.config.backend, ())

@@ -24,6 +24,8 @@ from backends.local.launcher import Attachment, Settings, attach
 from backends.local.spec import Spec
 from backends.local.watch import Watch
 from backends.providers import ProviderOptions, Site
+from backends.providers.rag import absolute
+from backends.rag.options import Embedding
 from backends.sse.timeouts import Timeouts
 
 log = logging.getLogger(__name__)
@@ -38,14 +40,19 @@ _LEAVE = frozenset({Code.MODEL_LOAD, Code.ENGINE_MISSING, Code.SHUTDOWN, Code.IN
 
 class LocalOptions(ProviderOptions, frozen=True, kw_only=True):
     """What is `local`'s own. `model`: path of a GGUF file; "" or "demo" is the demo model that comes with llmchat.
-    `documents`: a folder (or one file) of Markdown and text to answer from; "sample" for the sample documents; "" for
-    none. `top_k`: passages at most. `token_budget`: tokens that they may add to a question (0: chosen by the context).
+    `documents`: a folder (or one file) of Markdown, text, HTML, PDF or Word documents to answer from; "sample" for the
+    sample documents; "" for none. `top_k`: passages at most. `token_budget`: tokens that they may add to a question (0:
+    chosen by the context). `compress`: without the sentences that have nothing of the question. `embedding`: a model
+    that finds passages by meaning. `reranker`: a GGUF file that orders what was found.
     """
 
     model: str = ""
     documents: str = ""
     top_k: Annotated[int, msgspec.Meta(ge=1, le=50)] = 3
     token_budget: Annotated[int, msgspec.Meta(ge=0)] = 0
+    compress: bool = False
+    embedding: Embedding = Embedding()
+    reranker: str = ""
 
 
 _SETTINGS = [field for field in msgspec.structs.fields(EngineOptions) if field.name != "model"]
@@ -79,7 +86,15 @@ def spec_of(options: LocalOptions, site: Site) -> Spec:
         settings["draft_model"] = str(demo.DRAFT)
     engine = EngineOptions(model=str(model.absolute()), **settings)
     budget = options.token_budget or _token_budget(engine.n_ctx, is_demo)
-    return Spec(engine, str(documents.absolute()) if options.documents else "", options.top_k, budget)
+    return Spec(
+        engine,
+        str(documents.absolute()) if options.documents else "",
+        options.top_k,
+        budget,
+        options.compress,
+        absolute(options.embedding, site),
+        str(site.path(options.reranker).absolute()) if options.reranker else "",
+    )
 
 
 def _token_budget(n_ctx: int, is_demo: bool) -> int:

@@ -5,51 +5,111 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from msgspec import Meta
 
 from backends.backend import Backend
 from backends.providers import ProviderOptions, Site
+from backends.rag import options as rag
+from backends.rag.options import Embedding
+from backends.rag.tokens import CountTokens, estimate_tokens
+
+if TYPE_CHECKING:
+    from backends.rag.index import Index
+    from backends.rag.meaning import Embedder, EmbeddingModel
+    from backends.rag.relevance import Scorer
 
 SAMPLE = "sample"
+NO_EMBEDDING = Embedding()
 
 
 class Options(ProviderOptions, frozen=True, kw_only=True):
-    """`inner`: the name of the backend that answers. `documents`: a folder (or one file) of Markdown and text, or
-    "sample" for the sample documents. `token_budget`: tokens that the sources may add to a question. `top_k`: passages
-    at most."""
+    """`inner`: the name of the backend that answers. `documents`: a folder (or one file) of Markdown, text, HTML, PDF
+    or Word documents, or "sample" for the sample documents. `token_budget`: tokens that the sources may add to a
+    question. `top_k`: passages at most. `compress`: without the sentences that have nothing of the question.
+    `embedding`: a model that finds passages by meaning. `reranker`: a GGUF file that orders what was found."""
 
     inner: str
     documents: str = SAMPLE
     token_budget: Annotated[int, Meta(ge=50)] = 3000
     top_k: Annotated[int, Meta(ge=1, le=50)] = 3
+    compress: bool = False
+    embedding: Embedding = Embedding()
+    reranker: str = ""
 
 
 def connect(options: Options, site: Site) -> Backend:
     """The inner backend with the documents around it. Raises ConfigError where the inner one cannot be opened."""
     inner = site.open(options.inner)
     documents = sample_documents() if options.documents == SAMPLE else site.path(options.documents)
-    return with_documents(inner, documents, options.token_budget, options.top_k)
+    return with_documents(
+        inner,
+        documents,
+        rag.Options(options.token_budget, options.top_k, compress=options.compress),
+        embedding=absolute(options.embedding, site),
+        reranker=site.path(options.reranker) if options.reranker else None,
+    )
 
 
 def with_documents(
     inner: Backend,
     documents: Path,
-    token_budget: int = 3000,
-    top_k: int = 3,
-    count_tokens: Callable[[str], int] | None = None,
+    options: rag.Options,
+    *,
+    embedding: Embedding = NO_EMBEDDING,
+    reranker: Path | None = None,
+    count_tokens: CountTokens = estimate_tokens,
+    context_size: Callable[[], int | None] = lambda: None,
 ) -> Backend:
     """`inner` answering from `documents`, whose index is kept in the user's cache folder; touches no file yet.
 
-    `count_tokens` counts text as the model of `inner` does; without it a third of the bytes is taken.
+    `count_tokens` counts text as the model of `inner` does, `context_size` says how many tokens that takes.
     """
-    from backends.rag import rag
-    from backends.rag.assemble import estimate_tokens
-    from backends.rag.retrieve import folder_retriever
+    from backends.rag.rag import Rag
+    from backends.rag.relevance import Relevance
+    from backends.rag.retrieve import FolderRetriever
 
-    retriever = folder_retriever([documents], index_path(documents))
-    return rag.Rag(inner, retriever, rag.Options(token_budget, top_k), count_tokens or estimate_tokens)
+    retriever = FolderRetriever(open_index(documents, embedding, count_tokens))
+    relevance = Relevance(lambda: _open_reranker(reranker)) if reranker is not None else None
+    return Rag(inner, retriever, options, count_tokens, context_size, relevance)
+
+
+def open_index(documents: Path, embedding: Embedding, count_tokens: CountTokens = estimate_tokens) -> Index:
+    """The index of `documents` in the user's cache folder; touches no file yet."""
+    from backends.rag.index import Index
+
+    return Index([documents], index_path(documents), _embedding_model(embedding), count_tokens)
+
+
+def absolute(embedding: Embedding, site: Site) -> Embedding:
+    """`embedding` with its model's path made absolute."""
+    if not embedding.model:
+        return embedding
+    return msgspec.structs.replace(embedding, model=str(site.path(embedding.model).absolute()))
+
+
+def _embedding_model(embedding: Embedding) -> EmbeddingModel | None:
+    if not embedding.model:
+        return None
+    from backends.rag.meaning import EmbeddingModel
+
+    path = Path(embedding.model)
+
+    def open_model() -> Embedder:
+        from backends.engine.embed import Embedder
+
+        return Embedder.open(path)
+
+    prefixes = embedding.query_prefix, embedding.passage_prefix
+    return EmbeddingModel(f"{path} {embedding.passage_prefix}", open_model, embedding.floor, *prefixes)
+
+
+def _open_reranker(path: Path) -> Scorer:
+    from backends.engine.embed import Reranker
+
+    return Reranker.open(path)
 
 
 def sample_documents() -> Path:

@@ -7,23 +7,19 @@ DESIGN.md "Prefix caching").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from backends.backend import Message
 from backends.events import Citation
-from backends.rag.index import Hit
 from backends.rag.prompt import SYSTEM, neutralize, render_source, render_user_turn
+from backends.rag.store import Hit
+from backends.rag.tokens import CountTokens, estimate_tokens
 from backends.rag.words import words
-
-CountTokens = Callable[[str], int]
 
 DUPLICATE = 0.8
 _SHINGLE = 3
-
-
-def estimate_tokens(text: str) -> int:
-    """A count for want of the model's own: one token for three characters (UTF-8 bytes), on the safe side for prose."""
-    return -(-len(text.encode("utf-8", "replace")) // 3)
 
 
 def assemble(
@@ -35,17 +31,17 @@ def assemble(
     A passage that no longer fits makes room for the next smaller one.
     """
     taken: list[Citation] = []
-    shingles: list[frozenset[tuple[str, ...]]] = []
+    read: list[_Print] = []
     for hit in hits:
         if len(taken) >= top_k:
             break
-        own = _shingles(hit.text)
-        if any(_alike(own, other) for other in shingles):
+        own = _Print.of(hit.text)
+        if any(own.repeats(other) for other in read):
             continue
         source = _citation(f"S{len(taken) + 1}", hit)
         if count_tokens(user_turn((*taken, source), "")) <= token_budget:
             taken.append(source)
-            shingles.append(own)
+            read.append(own)
     return tuple(taken)
 
 
@@ -81,11 +77,20 @@ def _as_rendered(text: str) -> str:
     return " ".join(neutralize(text).split())
 
 
-def _shingles(text: str) -> frozenset[tuple[str, ...]]:
-    found = words(text)
-    return frozenset(tuple(found[i : i + _SHINGLE]) for i in range(max(1, len(found) - _SHINGLE + 1)))
+class _Print(msgspec.Struct, frozen=True):
+    """What a passage is recognised by: its runs of three words, and its numbers."""
 
+    shingles: frozenset[tuple[str, ...]]
+    numbers: frozenset[str]
 
-def _alike(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> bool:
-    """True where most of the smaller passage stands in the other."""
-    return len(one & other) >= DUPLICATE * min(len(one), len(other))
+    @classmethod
+    def of(cls, text: str) -> _Print:
+        found = words(text)
+        runs = (tuple(found[i : i + _SHINGLE]) for i in range(max(1, len(found) - _SHINGLE + 1)))
+        return cls(frozenset(runs), frozenset(word for word in found if any(map(str.isdigit, word))))
+
+    def repeats(self, other: _Print) -> bool:
+        """True where most of the smaller passage stands in the other, and every number of this one does: the same
+        sentence on another plan or from another year is not the same."""
+        shared = len(self.shingles & other.shingles)
+        return self.numbers <= other.numbers and shared >= DUPLICATE * min(len(self.shingles), len(other.shingles))

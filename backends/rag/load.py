@@ -1,4 +1,4 @@
-"""Documents from the disk: which files there are, and the text of one. Markdown and plain text, UTF-8.
+"""Documents from the disk: which files there are, and the bytes of one.
 
 Safe with folders that others can write to: hidden files are left out, a link is followed only to a regular file inside
 the same folder, nothing but regular files is opened, and no file larger than the limit is read.
@@ -16,12 +16,11 @@ from pathlib import Path
 import msgspec
 
 from backends.errors import BackendError, Code
+from backends.rag.formats import MAX_BYTES, SUFFIXES, format_of
+from backends.rag.sections import Unreadable
 
 logger = logging.getLogger(__name__)
 
-MARKDOWN_SUFFIXES = frozenset({".md", ".markdown", ".mdown"})
-TEXT_SUFFIXES = frozenset({".txt", ".text"})
-MAX_BYTES = 4 * 1024 * 1024
 MAX_FILES = 20_000
 
 
@@ -34,9 +33,9 @@ class File(msgspec.Struct, frozen=True):
     size: int
 
     @property
-    def is_markdown(self) -> bool:
-        """True where the name says Markdown; anything else is plain text."""
-        return self.path.suffix.lower() in MARKDOWN_SUFFIXES
+    def format(self) -> str:
+        """Its format, by its name."""
+        return format_of(self.path.suffix)
 
 
 def find(documents: Sequence[Path], max_files: int = MAX_FILES) -> list[File]:
@@ -55,26 +54,20 @@ def find(documents: Sequence[Path], max_files: int = MAX_FILES) -> list[File]:
     return sorted(files.values(), key=lambda file: (file.name, str(file.path)))
 
 
-def read(file: File, max_bytes: int = MAX_BYTES) -> str | None:
-    """The text of `file`; None, with a logged warning that names it, where it is too large, unreadable or not UTF-8."""
-    if file.size > max_bytes:
-        logger.warning("document %s skipped: %d bytes, the limit is %d", file.path, file.size, max_bytes)
-        return None
+def read(file: File) -> bytes:
+    """The bytes of `file`. Raises Unreadable where it is too large, gone, or not a regular file any more."""
+    limit = MAX_BYTES[file.format]
     try:
-        data = _read_regular(file.path, max_bytes)
-        text = data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        logger.warning("document %s skipped: %s", file.path, error)
-        return None
-    if "\0" in text:
-        logger.warning("document %s skipped: it is not a text file", file.path)
-        return None
-    return text
+        if file.size > limit:
+            raise OSError(f"it has {file.size:,} bytes, the limit is {limit:,}")
+        return _read_regular(file.path, limit)
+    except OSError as error:
+        raise Unreadable(str(error)) from error
 
 
-def digest(text: str) -> str:
-    """A fingerprint of a document's text."""
-    return hashlib.sha256(text.encode()).hexdigest()
+def digest(data: bytes) -> str:
+    """A fingerprint of a file's bytes."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def _under(root: Path) -> Iterator[File]:
@@ -109,7 +102,7 @@ def _search(root: Path) -> Iterator[File]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(folder / entry.name)
-            elif Path(entry.name).suffix.lower() in MARKDOWN_SUFFIXES | TEXT_SUFFIXES:
+            elif Path(entry.name).suffix.lower() in SUFFIXES:
                 found = _inside(root, folder / entry.name)
                 if found is not None:
                     yield found
@@ -145,5 +138,5 @@ def _read_regular(path: Path, max_bytes: int) -> bytes:
             raise OSError("it is not a regular file")
         data = stream.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise OSError(f"it grew beyond {max_bytes} bytes")
+        raise OSError(f"it grew beyond {max_bytes:,} bytes")
     return data

@@ -33,10 +33,12 @@ class Term(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True):
-    """The question as it was typed, and its terms, no word twice in any form, most important first."""
+    """The question as it was typed, and its terms, no word twice in any form, most important first; the earlier
+    questions that it leans on, newest first."""
 
     text: str
     terms: tuple[Term, ...] = ()
+    earlier: tuple[str, ...] = ()
 
 
 def build_query(questions: Sequence[str]) -> Query:
@@ -44,8 +46,10 @@ def build_query(questions: Sequence[str]) -> Query:
     if not questions:
         return Query("")
     found: dict[str, Term] = {}
+    asked: list[str] = []
     weight = 1.0
     for question in list(reversed(questions))[: MAX_EARLIER + 1]:
+        asked.append(question)
         for word in content_words(question):
             found.setdefault(key(word), Term(word, weight))
         if _HOW_MUCH.search(question):
@@ -53,7 +57,7 @@ def build_query(questions: Sequence[str]) -> Query:
         if not _leans(question):
             break
         weight *= EARLIER_WEIGHT
-    return Query(questions[-1], tuple(found.values())[:MAX_TERMS])
+    return Query(questions[-1], tuple(found.values())[:MAX_TERMS], tuple(asked[1:]))
 
 
 def _leans(question: str) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 import msgspec
@@ -22,25 +22,21 @@ import msgspec
 from backends.backend import Backend, ChatRequest, Message, Pausable, pausable
 from backends.errors import BackendError
 from backends.events import Citation, Error, Event, Logprob, Meta, Status, Token, is_terminal, shifted
-from backends.rag.assemble import CountTokens, assemble, estimate_tokens, plain_messages
+from backends.rag.assemble import assemble, plain_messages
 from backends.rag.cite import Scanner
+from backends.rag.compress import compress
+from backends.rag.options import Options
 from backends.rag.query import build_query
+from backends.rag.relevance import Relevance
 from backends.rag.rerank import rerank
 from backends.rag.retrieve import Retriever
+from backends.rag.tokens import CountTokens, estimate_tokens
 from backends.telemetry.stages import Span
 
 logger = logging.getLogger(__name__)
 
 _STEPS = 3
-
-
-class Options(msgspec.Struct, frozen=True):
-    """`token_budget`: tokens that the sources may add to a turn. `top_k`: passages at most. `candidates`: how many the
-    index hands to the reranker."""
-
-    token_budget: int = 3000
-    top_k: int = 3
-    candidates: int = 24
+_MESSAGE_TOKENS = 8  # what a template puts around a message, on the safe side
 
 
 class Rag:
@@ -48,9 +44,11 @@ class Rag:
 
     A question that already has sources (a cut answer that goes on, a turn asked again) keeps them, without retrieval.
     Without a retriever, or for a request with ``docs=False``, nothing is added; sources that earlier turns were asked
-    with are rendered all the same. `count_tokens` counts text as the model's tokenizer does.
+    with are rendered all the same. `count_tokens` counts text as the model's tokenizer does; `context_size` says how
+    many tokens the model can take with its answer (None: not known), and the sources take no more than is left of that.
+    `relevance` orders what the words found.
 
-    It owns both: `aclose` closes `inner` and `retriever`.
+    It owns them: `aclose` closes `inner`, `retriever` and `relevance`.
     """
 
     def __init__(
@@ -59,11 +57,15 @@ class Rag:
         retriever: Retriever | None,
         options: Options | None = None,
         count_tokens: CountTokens = estimate_tokens,
+        context_size: Callable[[], int | None] = lambda: None,
+        relevance: Relevance | None = None,
     ) -> None:
         self._inner = inner
         self._retriever = retriever
         self._options = options or Options()
         self._count_tokens = count_tokens
+        self._context_size = context_size
+        self._relevance = relevance
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
         """Answer `request` from the documents. A failed retrieval is an `Error`: no answer without its sources."""
@@ -89,6 +91,8 @@ class Rag:
         finally:
             if self._retriever is not None:
                 await self._retriever.aclose()
+            if self._relevance is not None:
+                await asyncio.to_thread(self._relevance.close)
 
     async def _stream(self, request: ChatRequest, started: float) -> AsyncGenerator[Event, None]:
         messages = request.messages
@@ -97,7 +101,7 @@ class Rag:
             yield Status("retrieving", 1, _STEPS)
             try:
                 async with _beside(self._warm_inner(request, newest)):
-                    context = await self._gather(retriever, messages, started)
+                    context = await self._gather(retriever, request, started)
             except BackendError as error:
                 yield error.event()
                 return
@@ -114,23 +118,35 @@ class Rag:
         for each in relay.rest():
             yield each
 
-    async def _gather(self, retriever: Retriever, messages: Sequence[Message], started: float) -> _Context:
+    async def _gather(self, retriever: Retriever, request: ChatRequest, started: float) -> _Context:
         """The three steps before the answer, and their spans. Raises BackendError."""
-        query = build_query([message.content for message in messages if message.role == "user"])
+        query = build_query([message.content for message in request.messages if message.role == "user"])
         begun = _ms_since(started)
         found = await retriever.retrieve(query, self._options.candidates)
         retrieved = _ms_since(started)
         ranked = rerank(found.hits, found.terms)
+        if self._relevance is not None:
+            ranked = await asyncio.to_thread(self._relevance.rerank, query.text, ranked)
         reranked = _ms_since(started)
-        hits = (each.hit for each in ranked)
-        sources = assemble(hits, self._options.top_k, self._options.token_budget, self._count_tokens)
+        hits = [compress(each.hit, found.terms) if self._options.compress else each.hit for each in ranked]
+        sources = assemble(hits, self._options.top_k, self._budget(request), self._count_tokens)
         assembled = _ms_since(started)
         return _Context(
             sources,
+            len(hits),
             Span("retrieval", begun, retrieved - begun),
             Span("reranking", retrieved, reranked - retrieved),
             Span("context_assembly", reranked, assembled - reranked),
         )
+
+    def _budget(self, request: ChatRequest) -> int:
+        """Tokens for the sources: what is configured, or what the conversation and its answer leave of the context."""
+        size = self._context_size()
+        if size is None:
+            return self._options.token_budget
+        messages = self._inner_request(request, request.messages).messages
+        taken = sum(self._count_tokens(message.content) + _MESSAGE_TOKENS for message in messages)
+        return min(self._options.token_budget, size - taken - request.token_limit)
 
     async def _warm_inner(self, request: ChatRequest, certain: int) -> Status | Error | None:
         """Let `inner` prefill the first `certain` messages: those that no source is put into any more."""
@@ -163,9 +179,10 @@ class Rag:
 
 
 class _Context(msgspec.Struct, frozen=True):
-    """What goes before the question, and what it took to find it."""
+    """What goes before the question, of how many `relevant` passages, and what it took to find it."""
 
     sources: tuple[Citation, ...]
+    relevant: int
     retrieval: Span
     reranking: Span
     assembly: Span
@@ -173,7 +190,9 @@ class _Context(msgspec.Struct, frozen=True):
     def reports(self, latency: float) -> Iterator[Event]:
         """The events that tell it; `latency` is milliseconds since the call."""
         count = len(self.sources)
-        detail = f"{count} passage{'s' * (count != 1)}" if count else "nothing relevant in the documents"
+        detail = f"{count} passage{'s' * (count != 1)}"
+        if not count:
+            detail = "no room for sources in the context" if self.relevant else "nothing relevant in the documents"
         yield Status("retrieving", 1, _STEPS, detail, self.retrieval.duration, passages=self.sources)
         yield Status("reranking", 2, _STEPS, ms=self.reranking.duration)
         yield Status("assembling", 3, _STEPS, ms=self.assembly.duration)

@@ -1,5 +1,7 @@
 """Reranking by words: how much of the query a passage covers, in its title too, and how close together. Pure.
 
+Where an embedding model looked too, likeness in meaning counts beside the words.
+
 BM25 counts every term alike and lets a frequent word outweigh a missing one; here a passage is measured by the share of
 the query's weight (rarity, lower for earlier questions' words) that it covers.
 """
@@ -10,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from backends.rag.index import Hit
+from backends.rag.store import Hit
 from backends.rag.words import key, words
 
 MIN_COVERAGE = 0.1
@@ -18,6 +20,8 @@ TITLE_WEIGHT = 0.5
 PROXIMITY_WEIGHT = 0.2
 BM25_WEIGHT = 0.5
 DOCUMENT_TITLE = 0.5
+SIMILARITY_WEIGHT = 1.0
+MIN_SIMILARITY = 0.1
 _WINDOW = 12  # words
 
 Terms = Sequence[Mapping[str, float]]
@@ -33,18 +37,19 @@ class Ranked(msgspec.Struct, frozen=True):
 
 
 def rerank(hits: Sequence[Hit], terms: Terms, min_coverage: float = MIN_COVERAGE) -> list[Ranked]:
-    """`hits`, best first, by the `terms` that they cover; those below `min_coverage` are left out.
+    """`hits`, best first, by the `terms` that they cover; those below `min_coverage` and MIN_SIMILARITY are left out.
 
     Score = coverage + TITLE_WEIGHT x coverage by the heading + PROXIMITY_WEIGHT x the largest coverage within _WINDOW
-    words + BM25_WEIGHT x BM25 as a share of the best hit's. What only the document's title has, all its passages have:
-    it counts DOCUMENT_TITLE. Equal scores keep the order of `hits`.
+    words + BM25_WEIGHT x BM25 as a share of the best hit's + SIMILARITY_WEIGHT x similarity. What only the document's
+    title has, all its passages have: it counts DOCUMENT_TITLE. Equal scores keep the order of `hits`.
     """
     total = sum(max(term.values()) for term in terms if term)
     if total <= 0.0:
         return []
     best = max((hit.bm25 for hit in hits), default=0.0)
     ranked = [_rank(hit, terms, total, best) for hit in hits]
-    return sorted((each for each in ranked if each.coverage >= min_coverage), key=lambda each: -each.score)
+    kept = (each for each in ranked if each.coverage >= min_coverage or each.hit.similarity >= MIN_SIMILARITY)
+    return sorted(kept, key=lambda each: -each.score)
 
 
 def _rank(hit: Hit, terms: Terms, total: float, best: float) -> Ranked:
@@ -56,6 +61,7 @@ def _rank(hit: Hit, terms: Terms, total: float, best: float) -> Ranked:
     titled = _covered(terms, in_heading) / total
     bm25 = hit.bm25 / best if best > 0.0 else 0.0
     score = coverage + TITLE_WEIGHT * titled + PROXIMITY_WEIGHT * _closest(text, terms) / total + BM25_WEIGHT * bm25
+    score += SIMILARITY_WEIGHT * hit.similarity
     return Ranked(hit, score, coverage)
 
 

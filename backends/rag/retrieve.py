@@ -12,14 +12,15 @@ from typing import Protocol
 
 import msgspec
 
-from backends.rag.index import Hit, Index
+from backends.rag.index import Index
+from backends.rag.meaning import fuse
 from backends.rag.query import Query
-from backends.rag.synonyms import synonyms
+from backends.rag.store import Hit
+from backends.rag.synonyms import asked_words, synonyms
 from backends.rag.words import key
 
 REFRESH_SECONDS = 5.0
 _OTHER = 0.6  # a synonym or a corrected word counts for less than one that was typed
-_MIN_GUESSED_LENGTH = 5
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -88,7 +89,7 @@ def folder_retriever(documents: Sequence[Path], index_path: Path | None = None) 
 
 
 def search(index: Index, query: Query, limit: int) -> Found:
-    """The passages of `index` with any term of `query`; terms that stand nowhere are replaced by what was meant."""
+    """The passages of `index` with any term of `query`, or, where it has an embedding model, of like meaning."""
     if not query.terms:
         return Found()
     total, frequencies = index.frequencies([key(term.word) for term in query.terms])
@@ -104,16 +105,29 @@ def search(index: Index, query: Query, limit: int) -> Found:
         if frequency or not others:
             worth[key(term.word)] = own
         terms.append({each: weight * term.weight for each, weight in worth.items()})
-    return Found(tuple(index.search(asked, limit)), tuple(terms))
+    hits = index.search(asked, limit)
+    return Found(tuple(_with_meaning(index, query, hits, limit)), tuple(terms))
+
+
+def _with_meaning(index: Index, query: Query, hits: list[Hit], limit: int) -> list[Hit]:
+    """`hits` and what is near in meaning, fused; each with its similarity."""
+    near = index.nearest(query, limit)
+    if not near:
+        return hits
+    found = {hit.number: hit for hit in hits}
+    found |= {hit.number: hit for hit in index.hits([number for number in near if number not in found])}
+    order = fuse(([hit.number for hit in hits], [number for number in near if number in found]))
+    return [msgspec.structs.replace(found[each], similarity=near.get(each, 0.0)) for each in order[:limit]]
 
 
 def _others(index: Index, word: str, *, known: bool) -> dict[str, int]:
     """Keys that may stand for `word`, with the number of passages that have them: its synonyms; and, where it stands
-    nowhere itself and has none, what it may have been meant to be."""
-    others = _frequencies(index, synonyms(key(word)))
-    if known or others or len(word) < _MIN_GUESSED_LENGTH or word.isdigit():
-        return others
-    return _frequencies(index, index.similar(word))
+    nowhere itself and has none, what it may have been meant to be, with the synonyms of that."""
+    own = synonyms(key(word))
+    if known or own or word.isdigit():
+        return _frequencies(index, own)
+    meant = [key(each) for each in index.similar(word, asked_words())]
+    return _frequencies(index, list(dict.fromkeys([*meant, *(other for each in meant for other in synonyms(each))])))
 
 
 def _frequencies(index: Index, keys: Sequence[str]) -> dict[str, int]:

@@ -163,6 +163,12 @@ def synonyms(word_key: str) -> tuple[str, ...]:
 
 
 @cache
+def asked_words() -> tuple[str, ...]:
+    """All words that have others, as they are written."""
+    return tuple(dict.fromkeys(word for line in _GROUPS.split("\n") for word in line.partition(">")[0].split()))
+
+
+@cache
 def _table() -> dict[str, tuple[str, ...]]:
     found: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for line in _GROUPS.split("\n"):

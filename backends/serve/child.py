@@ -104,12 +104,24 @@ def _with_documents(engine: Engine, spec: Spec) -> Backend:
     if not spec.documents:
         return engine
     from backends.providers.rag import with_documents
-    from backends.rag.assemble import estimate_tokens
+    from backends.rag.options import Options
+    from backends.rag.tokens import estimate_tokens
+
+    def context_size() -> int | None:
+        return engine.info.n_ctx if engine.info is not None else None
 
     def count_tokens(text: str) -> int:
         return engine.count_tokens(text) if engine.info is not None else estimate_tokens(text)
 
-    return with_documents(engine, Path(spec.documents), spec.token_budget, spec.top_k, count_tokens)
+    return with_documents(
+        engine,
+        Path(spec.documents),
+        Options(spec.token_budget, spec.top_k, compress=spec.compress),
+        embedding=spec.embedding,
+        reranker=Path(spec.reranker) if spec.reranker else None,
+        count_tokens=count_tokens,
+        context_size=context_size,
+    )
 
 
 @asynccontextmanager

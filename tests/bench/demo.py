@@ -29,8 +29,8 @@ from backends.engine.options import Drafts
 from backends.providers.native import Native
 from backends.rag.assemble import user_turn
 from backends.rag.index import Index
+from backends.rag.options import Options
 from backends.rag.prompt import SYSTEM
-from backends.rag.rag import Options
 from backends.telemetry.spread import percentile
 
 GREEDY = Sampling(temperature=0.0)

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from backends.backend import Message
 from backends.events import Citation
-from backends.rag.assemble import assemble, estimate_tokens, plain_messages, user_turn
-from backends.rag.index import Hit
+from backends.rag.assemble import assemble, plain_messages, user_turn
 from backends.rag.prompt import SYSTEM, render_source
+from backends.rag.store import Hit
+from backends.rag.tokens import estimate_tokens
 
 
 def hit(text: str, title: str = "T") -> Hit:
@@ -48,6 +49,12 @@ def test_near_duplicates_are_dropped() -> None:
     hits = [hit(text), hit(text + "."), hit(text.replace("three", "two")), hit("Something else entirely is said here")]
     sources = assemble(hits, 4, 3000)
     assert [source.snippet for source in sources] == [text, text.replace("three", "two"), hits[3].text]
+
+
+def test_the_same_sentence_with_other_numbers_is_not_a_duplicate() -> None:
+    text = "The Team plan costs {} EUR for each seat and month, and seats can be added at any time by any owner of it"
+    hits = [hit(text.format(24)), hit(text.format(49)), hit("In short: " + text.format(24))]
+    assert [source.snippet for source in assemble(hits, 4, 3000)] == [hits[0].text, hits[1].text]
 
 
 @given(st.text(), st.text())

@@ -5,7 +5,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.rag.chunk import MAX_WORDS, Passage, chunk_markdown, chunk_text
+from backends.rag.chunk import MAX_TOKENS, Passage, cut
+from backends.rag.formats import read_sections
+from backends.rag.tokens import CountTokens, estimate_tokens
+
+
+def chunk_markdown(text: str, name: str) -> list[Passage]:
+    return cut(read_sections("markdown", text.encode(), name))
+
+
+def chunk_text(text: str, name: str, count_tokens: CountTokens = estimate_tokens) -> list[Passage]:
+    return cut(read_sections("text", text.encode("utf-8", "surrogatepass"), name), count_tokens)
+
 
 FAQ = """---
 title: ignored
@@ -69,20 +80,20 @@ def test_code_is_not_taken_for_headings() -> None:
 def test_a_long_section_is_split_between_sentences_under_one_title() -> None:
     sentences = [f"Sentence {'Number' if i % 2 else 'word'} {i} has exactly nine words in it." for i in range(40)]
     passages = chunk_markdown("# Doc\n\n## Long\n\n" + " ".join(sentences), "a.md")
-    assert [len(passage.text.split()) for passage in passages] == [90, 90, 90, 90]
+    assert [len(passage.text.split()) for passage in passages] == [126, 126, 108]
     assert {passage.title for passage in passages} == {"Doc > Long"}
     assert all(passage.text.endswith("in it.") for passage in passages)
     assert " ".join(passage.text for passage in passages) == " ".join(sentences)
 
 
 def test_a_left_over_sentence_does_not_stand_alone() -> None:
-    long = "A " + " ".join(["word"] * 58) + " end. "
+    long = "A " + " ".join(["word"] * 118) + " end. "
     passages = chunk_text(long * 2 + "Three short words.", "a.txt")
-    assert [len(passage.text.split()) for passage in passages] == [60, 63]
+    assert [len(passage.text.split()) for passage in passages] == [120, 123]
 
 
 def test_plain_text_is_cut_into_paragraphs_with_their_lines() -> None:
-    paragraph = " ".join(["word"] * 70) + "."
+    paragraph = " ".join(["word"] * 100) + "."
     passages = chunk_text(f"\n{paragraph}\n\n\n{paragraph}\n", "notes.txt")
     assert [(passage.title, passage.locator) for passage in passages] == [
         ("Notes", "lines 2-2"),
@@ -96,6 +107,11 @@ def test_text_without_spaces_is_still_bounded() -> None:
     assert max(len(passage.text) for passage in passages) < 3000
 
 
+def test_the_models_own_tokens_bound_a_passage() -> None:
+    passages = chunk_text("One two three four five. " * 100, "a.txt", lambda text: 20 * len(text.split()))
+    assert {len(passage.text.split()) for passage in passages} == {10}
+
+
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Zs", "Cc", "Zl", "Zp"]), min_size=1, max_size=30)
 
 
@@ -104,7 +120,7 @@ def test_plain_text_loses_no_word_and_no_passage_is_too_long(pieces: list[tuple[
     text = "".join(word + space for word, space in pieces)
     passages = chunk_text(text, "a.txt")
     assert " ".join(passage.text for passage in passages).split() == text.split()
-    assert all(0 < len(passage.text.split()) <= MAX_WORDS for passage in passages)
+    assert all(passage.text and estimate_tokens(passage.text) <= MAX_TOKENS for passage in passages)
     assert not any("\n" in passage.text for passage in passages)
 
 
@@ -113,4 +129,4 @@ def test_any_markdown_can_be_read(text: str) -> None:
     for passage in chunk_markdown(text, "a.md"):
         assert passage.text
         assert "\n" not in passage.text + passage.title
-        assert len(passage.text.split()) <= MAX_WORDS
+        assert estimate_tokens(passage.text) <= MAX_TOKENS

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
 import pytest
 
 from backends.errors import BackendError
+from backends.rag import formats
 from backends.rag.load import File, digest, find, read
+from backends.rag.sections import Unreadable
 
 
 def file_at(path: Path) -> File:
@@ -21,13 +22,23 @@ def names(*documents: Path) -> list[str]:
     return [file.name for file in find(documents)]
 
 
-def test_a_folder_is_searched_for_markdown_and_text(tmp_path: Path) -> None:
+def test_a_folder_is_searched_for_documents(tmp_path: Path) -> None:
     (tmp_path / "guides").mkdir()
-    for name in ("b.md", "a.txt", "guides/c.MARKDOWN", "picture.png", ".hidden.md", "noext"):
+    for name in (
+        "b.md",
+        "a.txt",
+        "guides/c.MARKDOWN",
+        "d.PDF",
+        "e.docx",
+        "f.html",
+        "picture.png",
+        ".hidden.md",
+        "noext",
+    ):
         (tmp_path / name).write_text("x")
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "d.md").write_text("x")
-    assert names(tmp_path) == ["a.txt", "b.md", "guides/c.MARKDOWN"]
+    assert names(tmp_path) == ["a.txt", "b.md", "d.PDF", "e.docx", "f.html", "guides/c.MARKDOWN"]
 
 
 def test_single_files_are_taken_as_they_are_and_not_twice(tmp_path: Path) -> None:
@@ -70,40 +81,31 @@ def test_a_link_inside_the_folder_is_the_same_document(tmp_path: Path) -> None:
     assert len(find([tmp_path])) == 1
 
 
-def test_a_file_replaced_by_a_link_after_the_search_is_not_read(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_replaced_by_a_link_after_the_search_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("fine")
     (tmp_path / "secret").write_text("secret")
     file = file_at(tmp_path / "a.md")
     file.path.unlink()
     file.path.symlink_to(tmp_path / "secret")
-    assert read(file) is None
+    with pytest.raises(Unreadable):
+        read(file)
     file.path.unlink()
     os.mkfifo(file.path)
-    assert read(file) is None
+    with pytest.raises(Unreadable, match="regular"):
+        read(file)
 
 
-@pytest.mark.parametrize("data", [b"caf\xe9", b"\x00\x01binary", b"\xff\xfea\x00"])
-def test_what_is_not_text_is_skipped_with_a_warning(
-    tmp_path: Path, data: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "odd.md"
-    path.write_bytes(data)
-    with caplog.at_level(logging.WARNING, "backends.rag.load"):
-        assert read(file_at(path)) is None
-    assert "odd.md skipped" in caplog.text
-
-
-def test_the_size_limit_holds_for_a_file_that_grows_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_size_limit_holds_for_a_file_that_grows_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(formats.MAX_BYTES, "markdown", 500)
     path = tmp_path / "big.md"
     path.write_text("x" * 100)
     small = file_at(path)
+    assert read(small) == b"x" * 100
     path.write_text("x" * 1000)
-    assert read(small, max_bytes=500) is None
-    assert read(file_at(path), max_bytes=500) is None
-    assert caplog.text.count("big.md skipped") == 2
-    assert read(file_at(path), max_bytes=1000) == "x" * 1000
+    with pytest.raises(Unreadable, match="beyond 500"):
+        read(small)
+    with pytest.raises(Unreadable, match="1,000 bytes, the limit is 500"):
+        read(file_at(path))
 
 
 def test_the_number_of_files_is_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -113,11 +115,5 @@ def test_the_number_of_files_is_bounded(tmp_path: Path, caplog: pytest.LogCaptur
     assert "more than 3 documents" in caplog.text
 
 
-def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
-    path = tmp_path / "a.md"
-    path.write_bytes(b"\xef\xbb\xbf# Title")
-    assert read(file_at(path)) == "# Title"
-
-
-def test_digests_tell_texts_apart() -> None:
-    assert digest("a") == digest("a") != digest("b")
+def test_digests_tell_files_apart() -> None:
+    assert digest(b"a") == digest(b"a") != digest(b"b")

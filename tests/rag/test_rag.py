@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -13,9 +13,11 @@ import pytest
 from backends.backend import Backend, ChatRequest, Message
 from backends.errors import BackendError, Code
 from backends.events import Citation, Done, Error, Event, Logprob, Meta, Reasoning, Status, Token
+from backends.rag.options import Options
 from backends.rag.prompt import SYSTEM
 from backends.rag.query import Query
-from backends.rag.rag import Options, Rag
+from backends.rag.rag import Rag
+from backends.rag.relevance import Relevance
 from backends.rag.retrieve import FolderRetriever, Found, folder_retriever
 from backends.telemetry.stages import Span
 from tests.fakes.scripted import Hold, Scripted, answer
@@ -331,6 +333,46 @@ async def test_options_bound_what_is_put_before_the_question(retriever: FolderRe
     assert two.count("[/S") == 2
     assert len(small.removesuffix(question).split()) <= 30
     assert "[/S1]" in small
+
+
+async def test_sources_take_what_the_conversation_and_its_answer_leave(retriever: FolderRetriever) -> None:
+    def rag(size: int) -> tuple[Rag, Scripted]:
+        inner = Scripted(*answer("Yes"))
+        return Rag(inner, retriever, Options(top_k=3), lambda text: len(text.split()), lambda: size), inner
+
+    request = ask("Hello there", "Hi.", "plan subscription refund invoice", max_tokens=100)
+    taken = len(f"{SYSTEM} Hello there Hi. plan subscription refund invoice".split()) + 4 * 8 + 100
+    for room, sources in ((0, 0), (25, 1), (1000, 3)):
+        backend, inner = rag(taken + room)
+        events = await events_of(backend, request)
+        asked = inner.requests[0].messages[-1].content
+        assert asked.count("[/S") == sources
+        assert len(asked.split()) - 4 <= room or not sources
+        (said,) = [event.detail for event in events if isinstance(event, Status) and event.ms and event.step == 1]
+        assert ("no room" in said) == (not sources)
+
+
+async def test_a_reranking_model_has_the_last_word(retriever: FolderRetriever) -> None:
+    class Backwards:
+        """Prefers what the words put last."""
+
+        def score(self, query: str, texts: Sequence[str]) -> list[float]:
+            return [float(i) for i, _ in enumerate(texts)]
+
+        def close(self) -> None:
+            closed.append(True)
+
+    closed: list[bool] = []
+    question = "plan subscription refund invoice"
+    plain, reversed_ = Scripted(*answer("Yes")), Scripted(*answer("Yes"))
+    await events_of(Rag(plain, retriever), ask(question))
+    rag = Rag(reversed_, retriever, relevance=Relevance(Backwards))
+    await events_of(rag, ask(question))
+    first = [line for line in plain.requests[0].messages[-1].content.splitlines() if line.startswith("[S1]")]
+    last = [line for line in reversed_.requests[0].messages[-1].content.splitlines() if line.startswith("[S1]")]
+    assert first != last
+    await rag.aclose()
+    assert closed == [True]
 
 
 async def test_without_a_question_the_request_passes(retriever: FolderRetriever) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from backends.rag.index import Hit
 from backends.rag.rerank import rerank
+from backends.rag.store import Hit
 from backends.rag.words import key
 
 

@@ -1,0 +1,96 @@
+"""Meaning as vectors: the embedding model beside the index of words, and the fusion of what both find."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
+
+from backends.rag.query import EARLIER_WEIGHT, Query
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Rows = NDArray[np.float32]
+
+_RRF = 60.0
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Embedder(Protocol):
+    """An embedding model, such as `backends.engine.embed.Embedder`."""
+
+    def embed(self, texts: Sequence[str]) -> Rows:
+        """The vectors of `texts`: float32, shape (len(texts), dimensions), each of length 1 or 0. From any thread."""
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+class EmbeddingModel(msgspec.Struct, frozen=True):
+    """How to get a model's vectors. `name` tells it from others: vectors of one are nothing to another.
+
+    `floor`: the cosine similarity at and below which two texts are taken to have nothing to do with each other, a
+    property of the model. `query_prefix` and `passage_prefix` are what it wants before each.
+    """
+
+    name: str
+    open: Callable[[], Embedder]
+    floor: float = 0.5
+    query_prefix: str = ""
+    passage_prefix: str = ""
+
+
+class Meaning:
+    """`model` in use, opened when it is first needed. From any thread; what it raises is the model's."""
+
+    def __init__(self, model: EmbeddingModel) -> None:
+        self.model = model
+        self._lock = threading.Lock()
+        self._embedder: Embedder | None = None
+
+    def of_passages(self, texts: Sequence[str]) -> Rows:
+        """The vectors of passages, shape (len(texts), dimensions)."""
+        return self._opened().embed([self.model.passage_prefix + text for text in texts])
+
+    def of_query(self, query: Query) -> Rows:
+        """The vector of a query, shape (dimensions,), of length 1 or 0; the questions that it leans on count less."""
+        import numpy as np
+
+        rows = self._opened().embed([self.model.query_prefix + text for text in (query.text, *query.earlier)])
+        weights = np.array([EARLIER_WEIGHT**i for i in range(len(rows))], np.float32)
+        vector: Rows = weights @ rows
+        vector /= np.float32(max(float(np.linalg.norm(vector)), 1e-12))
+        return vector
+
+    def alike(self, cosine: float) -> float:
+        """A cosine similarity as a share of what lies above the model's floor, 0 to 1."""
+        return min(1.0, max(0.0, (cosine - self.model.floor) / (1.0 - self.model.floor)))
+
+    def close(self) -> None:
+        """Free the model."""
+        with self._lock:
+            if self._embedder is not None:
+                self._embedder.close()
+                self._embedder = None
+
+    def _opened(self) -> Embedder:
+        with self._lock:
+            if self._embedder is None:
+                self._embedder = self.model.open()
+            return self._embedder
+
+
+def fuse(rankings: Iterable[Sequence[T]]) -> list[T]:
+    """One ranking of several, by the sum of 1 / (60 + rank): reciprocal rank fusion (Cormack et al. 2009)."""
+    scores: dict[T, float] = {}
+    for ranking in rankings:
+        for rank, each in enumerate(ranking, 1):
+            scores[each] = scores.get(each, 0.0) + 1.0 / (_RRF + rank)
+    return sorted(scores, key=lambda each: -scores[each])
