@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -210,7 +210,15 @@ def _key_path(text: str) -> tuple[str, ...]:
 
 def _field_names(kind: Any, inner: tuple[str, ...]) -> tuple[str, ...]:
     """The field names of the struct found by following the keys `inner` from the struct `kind`."""
+    struct = _struct_in(kind)
     for key in inner:
-        kind = next((field.type for field in msgspec.structs.fields(kind) if field.encode_name == key), None)
-    is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-    return kind.__struct_encode_fields__ if is_struct else ()
+        fields = () if struct is None else msgspec.structs.fields(struct)
+        struct = next((_struct_in(field.type) for field in fields if field.encode_name == key), None)
+    return () if struct is None else struct.__struct_encode_fields__
+
+
+def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    """`kind`, or the first struct in it: of a list's items, of a choice."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    return next((found for inner in get_args(kind) if (found := _struct_in(inner)) is not None), None)

@@ -108,7 +108,8 @@ class Meta(_Event, frozen=True):
     can place the sender's spans on its own clock. Counts are tokens; None means "not told". `draft_tokens` were
     proposed by the draft model, `accepted_tokens` of them kept. Of the prompt, `cached_tokens` came from the prefix
     cache and `cache_write_tokens` were put there, where the server charges for that. `cost` is in US dollars.
-    `connection` says how whoever answers was reached: ``reused, HTTP/1.1``. `kv_used` of `kv_cells` cells of the KV
+    `connection` says how whoever answers was reached: ``reused, HTTP/1.1``. `route`: which of several backends answers,
+    and why: ``gpu: fastest, 80 ms expected``. `kv_used` of `kv_cells` cells of the KV
     cache are in use; `kv_bytes_per_token` is what one cell costs.
     """
 
@@ -127,6 +128,7 @@ class Meta(_Event, frozen=True):
     cache_write_tokens: int | None = None
     cost: float | None = None
     connection: str | None = None
+    route: str | None = None
     spans: tuple[Span, ...] = ()
 
 

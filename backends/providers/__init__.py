@@ -190,7 +190,10 @@ def _open(file: ConfigFile, name: str, outer: tuple[str, ...]) -> Backend:
         raise file.mistake(f"there is no backend '{name}'{hint}", *(("backends", outer[-1]) if outer else ("backend",)))
     if name in outer:
         raise file.mistake(f"backend '{name}' contains itself: {' -> '.join((*outer, name))}", "backends", name)
-    return connect(file.config.backends[name]["type"], _options(file, name), _site(file, name, outer))
+    options = _options(file, name)
+    if outer and file.config.backends[outer[-1]]["type"] == "route" and isinstance(options, ServerOptions):
+        options = msgspec.structs.replace(options, retries=0)  # another backend is asked instead
+    return connect(file.config.backends[name]["type"], options, _site(file, name, outer))
 
 
 def _site(file: ConfigFile, name: str, outer: tuple[str, ...]) -> Site:

@@ -28,7 +28,7 @@ def test_as_it_stands_it_changes_nothing() -> None:
 
 def test_without_the_comment_signs_every_key_is_accepted() -> None:
     file = config.parse(UNCOMMENTED, EXAMPLE)
-    assert len(providers.check(file)) == 10
+    assert len(providers.check(file)) == 11
     assert {backend["type"] for backend in file.config.backends.values()} == set(providers.types())
 
 

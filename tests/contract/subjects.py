@@ -28,6 +28,8 @@ from backends.providers import openai as openai_provider
 from backends.providers import responses as responses_provider
 from backends.providers.native import Native
 from backends.providers.replay import Replay
+from backends.providers.route import Route
+from backends.routing.choose import Candidate
 from tests.fakes.anthropic_server import anthropic_server
 from tests.fakes.echo import Echo
 from tests.fakes.http_server import Server
@@ -122,6 +124,19 @@ async def auto(folder: Path) -> AsyncIterator[Subject]:
 
     async with ollama_server() as server:
         yield Subject(backend(server.url), backend("http://127.0.0.1:1"), "CONNECT", busy=lambda: server.answering)
+
+
+@asynccontextmanager
+async def route(folder: Path) -> AsyncIterator[Subject]:
+    """`Route`, whose first backend is not there."""
+    candidates = [Candidate("gone", "", 60_000), Candidate("here", "", 60_000)]
+
+    def backend(*urls: str) -> Backend:
+        return Route(candidates, [ollama_provider.Ollama(ollama_provider.Options(url=url)) for url in urls])
+
+    gone = "http://127.0.0.1:1"
+    async with ollama_server() as server:
+        yield Subject(backend(gone, server.url), backend(gone, gone), "CONNECT", busy=lambda: server.answering)
 
 
 @asynccontextmanager
@@ -222,6 +237,7 @@ SUBJECTS: dict[str, Open] = {
     "anthropic": anthropic,
     "ollama": ollama,
     "auto": auto,
+    "route": route,
     "rag": rag,
     "replay": replay,
     "engine": engine,

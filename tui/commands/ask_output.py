@@ -138,7 +138,7 @@ class TextOutput:
 
 
 def statistics(timeline: Timeline) -> str:
-    """Two lines: the latencies of `timeline`, and where its time to the first token went."""
+    """The latencies of `timeline`, where its time to the first token went, and which of several backends answered."""
     numbers = summarize(timeline)
     parts = [f"TTFT {duration(numbers.ttft)}" if numbers.ttft is not None else "no token"]
     if numbers.tpot is not None and numbers.tokens_per_second is not None:
@@ -159,6 +159,8 @@ def statistics(timeline: Timeline) -> str:
         bill = account(timeline.spans(numbers.ttft), numbers.ttft)
         stages = [f"{STAGE_LABELS[stage]} {duration(ms)}" for stage, ms in bill.parts]
         lines.append("TTFT = " + " + ".join([*stages, f"unattributed {duration(bill.unattributed)}"]))
+    if timeline.usage.route:
+        lines.append(f"route: {plain(timeline.usage.route)}")
     return "\n".join(lines)
 
 

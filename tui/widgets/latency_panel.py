@@ -43,6 +43,8 @@ def panel_lines(timeline: Timeline, now: float, width: int, budget: Budget) -> l
     lines += _waterfall(timeline, now, width, budget)
     if usage := _usage(timeline, summary):
         lines += [Text(), *usage]
+    if timeline.usage.route:
+        lines += _route(timeline.usage.route, width)
     return lines
 
 
@@ -171,6 +173,12 @@ def _usage(timeline: Timeline, summary: Summary) -> list[Text]:
     if usage.connection:
         rows.append(("via", plain(usage.connection).replace(", ", " · "), ""))
     return [Text.assemble((name.ljust(8), QUIET), value, (extra, QUIET)) for name, value, extra in rows]
+
+
+def _route(route: str, width: int) -> list[Text]:
+    """Which of several backends answers, and why, in as many lines as it takes."""
+    lines = _wrapped(plain(route), width - 8)
+    return [Text.assemble(("" if at else "route").ljust(8), line) for at, line in enumerate(lines)]
 
 
 def _cached_share(summary: Summary) -> str:

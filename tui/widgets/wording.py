@@ -81,7 +81,9 @@ OUTCOME_WORDS: dict[Outcome, tuple[str, Tone]] = {
 
 def backend_words(table: dict[str, Any]) -> str:
     """What a ``[backends.NAME]`` table is, in one line: ``openai · qwen · http://gpu-box:8000/v1``; no credentials."""
-    parts = (str(table[key]) for key in ("type", "model", "url", "documents") if table.get(key))
+    parts = [str(table[key]) for key in ("type", "model", "url", "documents") if table.get(key)]
+    over = table.get("over", ())
+    parts += [str(entry.get("backend", "") if isinstance(entry, dict) else entry) for entry in over]
     return re.sub(r"//[^/@]*@", "//", plain(" · ".join(parts)))
 
 

@@ -142,3 +142,11 @@ def test_stages_are_in_the_order_in_which_they_began_and_generation_after_them()
 )
 def test_the_axis_ends_at_a_round_time(now: float, end: float) -> None:
     assert axis_end(now, at_least=500) == pytest.approx(end)
+
+
+def test_which_of_several_backends_answers_and_why_in_as_many_lines_as_it_takes() -> None:
+    routed = timeline(1000, (*TURN[:-1], (515, Meta(route="laptop: gpu gave no token within 3000 ms")), TURN[-1]))
+
+    lines = [line.plain.rstrip() for line in panel_lines(routed, 1000, 40, BUDGET)]
+
+    assert lines[-2:] == ["route   laptop: gpu gave no token within", "        3000 ms"]

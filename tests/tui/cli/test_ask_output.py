@@ -180,5 +180,10 @@ def test_the_cost_is_told_where_the_server_tells_it() -> None:
     )
 
 
+def test_which_of_several_backends_answered_is_told() -> None:
+    said = statistics(played([Meta(route="gpu: not measured yet"), Token("a")], "complete"))
+    assert said.splitlines()[-1] == "route: gpu: not measured yet"
+
+
 def test_statistics_of_nothing() -> None:
     assert statistics(played([], "cancelled")) == "no token · total 0 ms · 0 tokens · cancelled"
