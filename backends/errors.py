@@ -8,28 +8,29 @@ from backends.events import Error
 
 
 class Code(StrEnum):
-    """The closed list of error codes on the wire, on the screen and behind `llmchat ask`'s exit codes.
+    """The closed list of error codes on the wire, on the screen and behind `llmchat ask`'s exit codes (README, "How a
+    run ends").
 
     HTTP errors of other people's servers are `HTTP_<status>` and not listed one by one.
     """
 
     BAD_REQUEST = "BAD_REQUEST"  # the request cannot be answered as it is
     BAD_RESPONSE = "BAD_RESPONSE"  # the server said something that is not its protocol
-    CONFIG = "CONFIG"  # the configuration is wrong
+    CONFIG = "CONFIG"  # wrong usage, or the configuration is wrong
     CONNECT = "CONNECT"  # nobody listens there, or the name does not resolve
     CONTEXT_FULL = "CONTEXT_FULL"  # prompt and answer do not fit the model's context
     ENGINE_DIED = "ENGINE_DIED"  # the child process of the local model ended
     ENGINE_MISSING = "ENGINE_MISSING"  # llama-cpp-python is not installed
     INTERNAL = "INTERNAL"  # a defect of ours; the log has it
-    INTERRUPTED = "INTERRUPTED"  # the stream ended without saying so
+    INTERRUPTED = "INTERRUPTED"  # the connection was lost, or the stream ended without saying so
     MODEL_LOAD = "MODEL_LOAD"  # the weights cannot be read or do not fit
     NOT_FOUND = "NOT_FOUND"  # no such stream, model or document
     OVERLOADED = "OVERLOADED"  # the queue is full; retry_after says when to come back
     SHUTDOWN = "SHUTDOWN"  # the backend is closing
-    TIMEOUT_CONNECT = "TIMEOUT_CONNECT"
-    TIMEOUT_FIRST_TOKEN = "TIMEOUT_FIRST_TOKEN"
-    TIMEOUT_IDLE = "TIMEOUT_IDLE"
-    TIMEOUT_TOTAL = "TIMEOUT_TOTAL"
+    TIMEOUT_CONNECT = "TIMEOUT_CONNECT"  # no connection within timeouts.connect
+    TIMEOUT_FIRST_TOKEN = "TIMEOUT_FIRST_TOKEN"  # no token within timeouts.first_token
+    TIMEOUT_IDLE = "TIMEOUT_IDLE"  # nothing more for timeouts.idle, in mid-answer
+    TIMEOUT_TOTAL = "TIMEOUT_TOTAL"  # not complete within timeouts.total
     TLS = "TLS"  # the certificate or the handshake
 
 

@@ -130,13 +130,14 @@ def ask(
     """Answer one question on stdout, streaming. What is piped in is put before the question."""
 
     def command() -> ExitCode:
-        from tui.commands.ask import Question, run
+        from tui.commands.ask import Question, failures_told, run
         from tui.commands.ask_sampling import read_sampling
         from tui.target import Target
 
         target = Target(config, backend, url, model, api_key_env, docs, record)
-        sampling = read_sampling(temperature, seed, top_p, stop or (), json_schema, grammar)
-        return run(target, Question(words or (), system, max_tokens, sampling, reasoning, json, stats, sources))
+        with failures_told(json):
+            sampling = read_sampling(temperature, seed, top_p, stop or (), json_schema, grammar)
+            return run(target, Question(words or (), system, max_tokens, sampling, reasoning, json, stats, sources))
 
     leave(command)
 

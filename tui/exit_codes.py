@@ -30,8 +30,8 @@ Exit codes:
   1    the backend failed, or refused the request
   2    wrong usage or configuration
   3    the answer was truncated at its token limit
-  4    the answer was interrupted: the stream ended too early
-  5    the backend cannot be reached or cannot start
+  4    the answer was interrupted: it ended too early or took too long
+  5    the backend cannot be reached, cannot start, or is busy
   70   a defect of llmchat; its log file has the details
   130  cancelled with Ctrl-C
   141  whoever read the output closed it (| head)
@@ -39,10 +39,11 @@ Exit codes:
 
 _USAGE = {"CONFIG"}
 _UNAVAILABLE = {
-    *("CONNECT", "TLS", "TIMEOUT_CONNECT", "OVERLOADED", "SHUTDOWN"),
+    *("CONNECT", "TLS", "TIMEOUT_CONNECT", "TIMEOUT_FIRST_TOKEN", "OVERLOADED", "SHUTDOWN"),
     *("ENGINE_MISSING", "MODEL_LOAD"),
-    *("HTTP_429", "HTTP_502", "HTTP_503", "HTTP_504"),
+    *("HTTP_429", "HTTP_502", "HTTP_503", "HTTP_504", "HTTP_529"),
 }
+_INTERRUPTED = {"INTERRUPTED", "TIMEOUT_IDLE", "TIMEOUT_TOTAL"}
 _OF_OUTCOME: dict[Outcome, ExitCode] = {
     "complete": ExitCode.COMPLETE,
     "truncated": ExitCode.TRUNCATED,
@@ -59,7 +60,7 @@ def of_error(code: str) -> ExitCode:
         return ExitCode.USAGE
     if code in _UNAVAILABLE:
         return ExitCode.UNAVAILABLE
-    if code == "INTERRUPTED":
+    if code in _INTERRUPTED:
         return ExitCode.INTERRUPTED
     return ExitCode.DEFECT if code == "INTERNAL" else ExitCode.FAILED
 

@@ -127,7 +127,8 @@ class Timeline:
                 self.end(_OUTCOMES.get(event.finish_reason, "complete"), at)
             case Error():
                 self.error = event
-                self.end("interrupted" if event.code == "INTERRUPTED" else "failed", at)
+                cut = event.code == "INTERRUPTED" or self.first_token_ms is not None  # by whatever: there is a part
+                self.end("interrupted" if cut else "failed", at)
 
     def end(self, outcome: Outcome, at: float) -> None:
         """Close the turn; also for what no event tells: the reader's cancel, or a stream that just stopped."""

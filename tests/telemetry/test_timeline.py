@@ -76,13 +76,17 @@ def test_tpot_needs_two_tokens_and_time_between() -> None:
         (Done(1, 1, "length"), "truncated"),
         (Done(1, 1, "cancelled"), "cancelled"),
         (Error("INTERRUPTED", "gone"), "interrupted"),
-        (Error("CONNECT", "nobody there"), "failed"),
+        (Error("TIMEOUT_IDLE", "nothing more"), "interrupted"),
     ],
 )
 def test_the_endings_are_told_apart(event: Event, outcome: str) -> None:
     timeline = played((1, Token("a")), (2, event))
     timeline.end("cancelled", 3)  # too late: the first ending stands
     assert (timeline.outcome, timeline.end_ms) == (outcome, 2)
+
+
+def test_what_never_began_has_failed() -> None:
+    assert played((1, Status("connecting")), (2, Error("CONNECT", "nobody there"))).outcome == "failed"
 
 
 def test_what_an_ending_says_of_itself_is_kept() -> None:

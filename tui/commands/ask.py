@@ -42,8 +42,19 @@ class Question(msgspec.Struct, frozen=True):
     sources: bool = False
 
 
+@contextlib.contextmanager
+def failures_told(as_json: bool) -> Iterator[None]:
+    """Around what may raise BackendError before there is an answer: with `as_json` an event tells it, too."""
+    try:
+        yield
+    except BackendError as error:
+        if as_json:
+            JsonOutput(sys.stdout.buffer).show(error.event())
+        raise
+
+
 def run(target: Target, question: Question) -> ExitCode:
-    """Ask, print, and return how it ended. Raises BackendError for wrong usage, which no event tells."""
+    """Ask, print, and return how it ended. Raises BackendError for wrong usage."""
     log_file.start()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

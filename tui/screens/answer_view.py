@@ -131,7 +131,7 @@ class TranscriptView:
             self._transcript.set_note(key, partial(self._note, turn))
         if error is not None:
             self._shown.add(_error_key(turn))
-            again = "Ctrl+R to retry"
+            again = "Ctrl+G to go on from here, Ctrl+R to ask again" if turn.content else "Ctrl+R to retry"
             if error.retry_after:
                 again += f" (the server asks to wait {error.retry_after:.0f} s)"
             self._transcript.add("error", f"{plain(error.message)}\n{error.code} · {again}", key=_error_key(turn))

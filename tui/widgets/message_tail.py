@@ -19,7 +19,7 @@ Ending = Literal["complete", "truncated", "cancelled", "interrupted", "failed"]
 MARKED = {
     "truncated": "⋯ cut off at the length limit",
     "cancelled": "■ cancelled",
-    "interrupted": "⚡ interrupted: the connection was lost before the end",
+    "interrupted": "⚡ interrupted before its end",
     "failed": "✗ failed",
 }
 """The endings that are told under a message."""

@@ -120,10 +120,10 @@ async def test_times_count_from_enter() -> None:
     [
         ((Token("part"), Done(1, 1.0, "length")), "truncated"),
         ((Token("part"), Done(1, 1.0, "cancelled")), "cancelled"),
-        ((Token("part"), Error("CONNECT", "no route", retryable=True)), "failed"),
+        ((Token("part"), Error("HTTP_503", "overloaded", retryable=True)), "interrupted"),
         ((Token("part"), Error("INTERRUPTED", "the server went away")), "interrupted"),
         ((Token("part"),), "interrupted"),
-        ((Token("part"), BackendError(Code.TIMEOUT_IDLE, "nothing came")), "failed"),
+        ((Token("part"), BackendError(Code.TIMEOUT_IDLE, "nothing came")), "interrupted"),
     ],
 )
 async def test_every_ending_keeps_the_text(script: tuple[Event | Exception, ...], outcome: str) -> None:
@@ -146,7 +146,7 @@ async def test_a_defect_of_the_backend_is_logged_and_shown_without_its_traceback
     assert error.code == Code.INTERNAL
     assert "secret detail" not in error.message
     assert "ZeroDivisionError" in caplog.text
-    assert bench.stored == ("part", "failed")
+    assert bench.stored == ("part", "interrupted")
 
 
 async def test_a_backend_that_cannot_be_opened() -> None:

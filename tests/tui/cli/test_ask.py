@@ -95,3 +95,14 @@ def test_closed_stdin(home: dict[str, str], tmp_path: Path) -> None:
         shell = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", PROGRAM, "ask", question]
         result = subprocess.run(shell, capture_output=True, env=home, cwd=tmp_path, timeout=60, check=False)
         assert result.returncode == code, result
+
+
+@pytest.mark.parametrize("arguments", [("",), ("--grammar", "no-such-file", "q")], ids=["no question", "no grammar"])
+def test_json_ends_with_an_error_after_wrong_usage(
+    home: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    out, err = (process := start(home, tmp_path, "--json", *arguments)).communicate(timeout=60)
+    assert process.returncode == ExitCode.USAGE
+    (last,) = map(json.loads, out.splitlines())
+    assert (last["event"], last["code"]) == ("error", "CONFIG")
+    assert last["message"] in err
