@@ -35,6 +35,12 @@ class AnswerReader(ABC):
     DURATIONS: ClassVar[Durations] = ()
     STATUSES: ClassVar[dict[str, int]] = {}
     """The HTTP status that an error's `type` or `code` stands for."""
+    _TOLD_IN: ClassVar[tuple[frozenset[str], frozenset[str]]]
+    """The keys of a piece behind which there may be a count, and a duration: most pieces have none of them."""
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._TOLD_IN = frozenset(path[0] for _, path in cls.COUNTS), frozenset(path[0] for _, path, _ in cls.DURATIONS)
 
     def __init__(self, timing: Timing, where: str, secrets: Iterable[str] = ()) -> None:
         """`timing`: what the client measured of its request. `where` names the server in messages."""
@@ -114,6 +120,8 @@ class AnswerReader(ABC):
     def _counts(self, value: dict[str, Any]) -> dict[str, Any]:
         """The counts that `value` tells, by the names of `Meta`."""
         counts: dict[str, Any] = {}
+        if self._TOLD_IN[0].isdisjoint(value):
+            return counts
         for name, path in self.COUNTS:
             number = at(value, path)
             if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
@@ -123,7 +131,7 @@ class AnswerReader(ABC):
 
     def _spans(self, value: dict[str, Any]) -> tuple[Span, ...]:
         """The server's durations, laid back from the first token's arrival, which is when its prefill had ended."""
-        if self._first_at is None:
+        if self._first_at is None or self._TOLD_IN[1].isdisjoint(value):
             return ()
         durations: dict[Stage, float] = {}
         for stage, path, unit in self.DURATIONS:

@@ -79,14 +79,20 @@ class Picture:
         nothing is moved, since not all of it is known.
         """
         rows = self._rows[top:bottom]
-        beside = [{x: strip for x, strip in row.items() if not left <= x < right} for row in rows]
-        if any(sum(strip.cell_length for strip in row.values()) < self.width for row in rows):
-            return ""
+        beside: list[tuple[int, int, Strip]] = []
+        for y, row in enumerate(rows, top):
+            known = 0
+            for x, strip in row.items():
+                known += strip.cell_length
+                if not left <= x < right:
+                    beside.append((x, y, strip))
+            if known < self.width:
+                return ""
         blank: list[Row] = [{} for _ in range(abs(lines))]
         self._rows[top:bottom] = [*rows[lines:], *blank] if lines > 0 else [*blank, *rows[:lines]]
         # DECSTBM, then DL or IL in the region's first row: a VT102 has them, and what goes is in nobody's scrollback.
         moved = f"\x1b[{top + 1};{bottom}r{move_to(0, top)}\x1b[{abs(lines)}{'M' if lines > 0 else 'L'}\x1b[r"
-        return moved + "".join(self.put(x, top + y, strip) for y, row in enumerate(beside) for x, strip in row.items())
+        return moved + "".join([self.put(*put) for put in beside])
 
 
 def _uncover(row: Row, start: int, end: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
+from textual.events import Callback
 from textual.widget import Widget
 
 from tui.terminal.painted_app import terminal_is_behind
@@ -59,10 +60,11 @@ class FrameClock:
         By the event loop's own timer: Textual's `set_timer` drops a one-shot callback whose time has passed before the
         timer's task gets to look at the clock, which would be a frame lost.
         """
+        message = Callback(callback)  # `call_later` wraps it so that Textual reads its signature every time: costly
         if seconds <= 0:
-            self._widget.call_later(callback)
+            self._widget.post_message(message)
         else:
-            asyncio.get_running_loop().call_later(seconds, self._widget.call_later, callback)
+            asyncio.get_running_loop().call_later(seconds, self._widget.post_message, message)
 
     def _frame(self) -> None:
         if self._held:

@@ -146,9 +146,8 @@ class MessageLines(ScrollView):
 
     def _settle(self, first_line: int, spot: Spot | None) -> None:
         """Lets the scroll position fit the new heights, and shows what differs, which begins with `first_line`."""
-        scrolls = self._messages.height > self.size.height
         bare = self._ground is not None and self._ground[0]
-        at_once = bare and scrolls == self.show_vertical_scrollbar and in_plain_view(self)
+        at_once = bare and self.show_vertical_scrollbar and in_plain_view(self)
         (self._settle_at_once if at_once else self._settle_by_refresh)(first_line, spot)
         self._keep_indicator_moving()
 

@@ -41,9 +41,11 @@ class Thumb:
         if not view.show_vertical_scrollbar:
             return []
         bar, height, rows = view.vertical_scrollbar, view.virtual_size.height, part.height
-        length = max(1.0, rows * rows / max(height, 1))
-        start = int(_EIGHTHS * (rows - length) * view.scroll_offset.y / max(height - rows, 1))
-        looks = (start, start + ceil(_EIGHTHS * length), part)
+        looks = (0, 0, part)
+        if height > rows:
+            length = max(1.0, rows * rows / height)
+            start = int(_EIGHTHS * (rows - length) * view.scroll_offset.y / (height - rows))
+            looks = (start, start + ceil(_EIGHTHS * length), part)
         touched = (bar.mouse_over, bar.grabbed)
         if (looks, touched) != (self._looks, self._touched):
             self._tell(bar, height, rows)

@@ -53,7 +53,7 @@ def main() -> None:
 
 def _plan(wanted: argparse.Namespace) -> Plan:
     plan = QUICK if wanted.quick else Plan()
-    given = {name: getattr(wanted, name) for name in ("cells", "runs", "starts", "keys", "cancels", "idle")}
+    given = {name: getattr(wanted, name) for name in ("cells", "runs", "starts", "enters", "keys", "cancels", "idle")}
     return replace(plan, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -66,8 +66,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cells", type=_cells, metavar="TOKENSxRATE,...", help=f"default: {known}")
     parser.add_argument("--runs", type=int, help="runs of each cell (default 1)")
     parser.add_argument("--starts", type=int, help="cold starts")
-    parser.add_argument("--keys", type=int, help="keys typed while an answer streams, at most 64")
-    parser.add_argument("--cancels", type=int, help="answers cancelled")
+    parser.add_argument("--enters", type=int, help="questions whose way to the server is timed; 0: none")
+    parser.add_argument("--keys", type=int, help="keys typed while an answer streams, at most 64; 0: none")
+    parser.add_argument("--cancels", type=int, help="answers cancelled; 0: none")
     parser.add_argument("--idle", type=float, metavar="SECONDS", help="how long doing nothing is watched")
     parser.add_argument("--clients", type=lambda text: text.split(","), metavar="PART,...", help="parts of their names")
     parser.add_argument("--json", type=Path, default=Path("bench-screen.json"), help="where every result goes")

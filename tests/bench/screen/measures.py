@@ -57,8 +57,10 @@ def stream(client: Client, tokens: int, rate: float) -> Result:
         stage.wait_until_ready()
         stage.warm_up()
         terminal = stage.terminal
+        before_typing = process_usage.cpu_seconds(terminal.pid)
+        stage.type(QUESTION)
         cpu, begin = process_usage.cpu_seconds(terminal.pid), len(terminal.reads)
-        entered, request = stage.ask(QUESTION)
+        entered, _ = stage.send()
         last = max(piece.marker or 0 for piece in script(tokens))
         complete = _wait_for_the_end(stage, begin, last, entered + STREAM_LIMIT)
         if complete:
@@ -66,7 +68,7 @@ def stream(client: Client, tokens: int, rate: float) -> Result:
         result: Result = {
             "cpu_seconds_per_1000": (process_usage.cpu_seconds(terminal.pid) - cpu) / tokens * 1000,
             "peak_megabytes": process_usage.peak_megabytes(terminal.pid),
-            "enter_to_request_ms": (request["t"] - entered) * 1000,
+            "key_cpu_ms": (cpu - before_typing) / len(QUESTION) * 1000,
             "load": load,
         }
         before, reads = terminal.reads[:begin], terminal.reads[begin:]
@@ -111,6 +113,21 @@ def idle(client: Client, seconds: float) -> Result:
         cpu, at = process_usage.cpu_seconds(pid), time.monotonic()
         time.sleep(seconds)
         return {"cpu_percent": 100 * (process_usage.cpu_seconds(pid) - cpu) / (time.monotonic() - at)}
+
+
+def enter(client: Client, times: int) -> Result:
+    """Milliseconds from Enter to the first byte of the request at the server, nothing else going on."""
+    with staged(client, 20, 500) as stage:
+        stage.wait_until_ready()
+        stage.warm_up()
+        return _summary([_entered(stage) for _ in range(times)])
+
+
+def _entered(stage: Stage) -> float:
+    already = len(stage.server.events)
+    entered, request = stage.ask(QUESTION)
+    stage.server.wait_for("end", 10, already)
+    return (request["t"] - entered) * 1000
 
 
 def echo(client: Client, keys: int) -> Result:

@@ -44,16 +44,17 @@ class Plan:
     cells: tuple[Cell, ...] = FULL_CELLS
     runs: int = 1
     starts: int = 7
+    enters: int = 20
     keys: int = 40
     cancels: int = 20
     idle: float = 20.0
 
 
-QUICK = Plan(cells=(Cell(500, 500), Cell(2000, 2000)), starts=2, keys=8, cancels=2, idle=0)
+QUICK = Plan(cells=(Cell(500, 500), Cell(2000, 2000)), starts=2, enters=4, keys=8, cancels=2, idle=0)
 
 
 class Row(NamedTuple):
-    """One result of one client; `what` is start, stream, idle, echo or cancel."""
+    """One result of one client; `what` is start, stream, enter, idle, echo or cancel."""
 
     what: str
     cell: Cell | None
@@ -127,10 +128,13 @@ def _streams(plan: Plan, clients: Sequence[Client]) -> Iterator[Step]:
 def _keys(plan: Plan, clients: Sequence[Client]) -> Iterator[Step]:
     """`llm` has no screen: the kernel echoes its keys, and Ctrl+C ends the program."""
     apps = [client for client in clients if client.name not in (LLM, ALONE)]
+    for client in clients if plan.enters else ():
+        if client.name != ALONE:
+            yield Step("enter", None, client, partial(measures.enter, client, plan.enters), 15 + 2 * plan.enters)
     for client in apps if plan.idle else ():
         yield Step("idle", None, client, partial(measures.idle, client, plan.idle), plan.idle + 10)
-    for client in apps:
+    for client in apps if plan.keys else ():
         yield Step("echo", None, client, partial(measures.echo, client, plan.keys), 45)
     plain = [replace(client, name=client.name + PLAIN_KEYBOARD, kitty=False) for client in apps[:1]]
-    for client in (*apps, *plain):
+    for client in (*apps, *plain) if plan.cancels else ():
         yield Step("cancel", None, client, partial(measures.cancel, client, plan.cancels), 15 + 3 * plan.cancels)

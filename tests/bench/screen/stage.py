@@ -44,12 +44,20 @@ class Stage:
 
     def ask(self, question: str, kind: str = "main") -> tuple[float, Event]:
         """Type `question` and press Enter; when Enter was pressed, and the request at the server."""
+        self.type(question)
+        return self.send(kind)
+
+    def type(self, question: str) -> None:
+        """Type `question` into the prompt."""
         self.terminal.wait_until_quiet(0.3, 5)
         for character in question:
             self.terminal.type(character)
             time.sleep(0.01)
         self.terminal.wait_for(re.escape(question[-8:]), 5)
         self.terminal.wait_until_quiet(0.4, 5)
+
+    def send(self, kind: str = "main") -> tuple[float, Event]:
+        """Press Enter; when, and the request at the server."""
         already = len(self.server.events)
         entered = self.terminal.press("enter")
         request = self.server.wait_for("request", 30, already, kind=kind)

@@ -121,7 +121,8 @@ class RestlessApp(LlmChat):
     async def compare(self) -> None:
         """Shows the screen again, once it is still."""
         before = -1
-        while before != self.painted or self._notifications:
+        frames = self.chat.query_one(Transcript).clock  # held back while the terminal seems to be behind
+        while before != self.painted or self._notifications or frames.planned:
             before = self.painted
             self.clear_notifications()
             await asyncio.sleep(0.3)  # longer than between two looks of the panel
