@@ -114,6 +114,8 @@ class TextOutput:
         self._last = text[-1]
 
     def _finish_line(self) -> None:
+        held, self._held = self._held, ""
+        self._write(scrub(held, self._last))
         self._erase()
         if self._last not in ("", "\n"):
             self._write("\n")

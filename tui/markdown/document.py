@@ -71,7 +71,7 @@ class Document:
     def finish(self) -> None:
         """No more text comes: the rest is settled at the next `draw`."""
         if self._held:
-            self._pending.append("\n")
+            self._pending.append(scrub(self._held, self._last))
             self._held = ""
         self.finished = True
 

@@ -3,7 +3,8 @@
 Whatever a model, a source, a server's error or a file name contains, what is drawn holds no control character and no
 escape sequence, and nothing invisible that could reorder or hide text. The mapping is per character, but for ``\\r\\n``
 (see `hold`) and for what is invisible but needed in its place, behind a character of its script: joiners within emoji
-and within scripts that are written joined, variation selectors. So sanitizing a text in pieces gives the same.
+and within scripts that are written joined, variation selectors; and for the flags that are written with tag characters.
+So sanitizing a text in pieces gives the same.
 """
 
 from __future__ import annotations
@@ -62,6 +63,13 @@ _JOINING = re.compile(
 _IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
+_FLAGS = tuple(
+    f"🏴{''.join(chr(0xE0000 + ord(char)) for char in region)}\U000e007f" for region in ("gbeng", "gbsct", "gbwls")
+)
+"""The flags of subdivisions that there are (unicode.org/emoji, emoji-sequences.txt): no other text hides in them."""
+_FLAG = re.compile("|".join(_FLAGS))
+
+
 def scrub(text: str, before: str = "") -> str:
     """`text` without control characters, escape sequences or hidden direction marks; ``\\n`` and ``\\t`` stay.
 
@@ -69,6 +77,16 @@ def scrub(text: str, before: str = "") -> str:
     """
     if _UNSAFE.search(text) is None:
         return text
+    pieces: list[str] = []
+    at = 0
+    for flag in _FLAG.finditer(text):
+        pieces += _scrubbed(text[at : flag.start()], pieces[-1][-1] if pieces else before), flag.group()
+        at = flag.end()
+    return "".join([*pieces, _scrubbed(text[at:], pieces[-1][-1] if pieces else before)])
+
+
+def _scrubbed(text: str, before: str) -> str:
+    """`text`, in which there is no flag."""
     text = text.replace("\r\n", "\n").translate(_TABLE)
     return _without_strays(text, before) if _IN_CONTEXT.search(text) else text
 
@@ -112,5 +130,10 @@ def spaced(text: str) -> str:
 
 
 def hold(text: str) -> tuple[str, str]:
-    """Splits a streamed piece into what can be scrubbed now and a last ``\\r`` that waits for a possible ``\\n``."""
-    return (text[:-1], "\r") if text.endswith("\r") else (text, "")
+    """Splits a streamed piece into what can be scrubbed now and an end that waits for what may follow.
+
+    That is ``\\r``, behind which ``\\n`` may come, or the beginning of a flag.
+    """
+    at = len(text) - 1 if text.endswith("\r") else text.rfind("🏴", -len(_FLAGS[0]) + 1)
+    waits = at >= 0 and (text[at] == "\r" or any(flag.startswith(text[at:]) for flag in _FLAGS))
+    return (text[:at], text[at:]) if waits else (text, "")

@@ -7,10 +7,15 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.segment import Segment
 
+from tui.markdown.flow import width_of
 from tui.markdown.sanitize import hold, sanitize, scrub
 
-ANY = st.text(alphabet=st.characters() | st.sampled_from("\x1b\x9b\x07\r\n\t\u202e\u2066\u200b\ud800\u200d\ufe0f❤न"))
+SCOTLAND = "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+WALES = "🏴\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f"
+ANY_CHARACTER = st.characters() | st.sampled_from("\x1b\x9b\x07\r\n\t\u202e\u2066\u200b\ud800\u200d\ufe0f❤न")
+ANY = st.lists(ANY_CHARACTER | st.sampled_from([SCOTLAND, WALES, SCOTLAND[:4], SCOTLAND[4:]])).map("".join)
 
 
 @given(ANY)
@@ -61,7 +66,14 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
         ("❤\ufe0f\u200d🔥 1\ufe0f\u20e3 🏳\ufe0f\u200d🌈", "❤\ufe0f\u200d🔥 1\ufe0f\u20e3 🏳\ufe0f\u200d🌈"),
         ("\U000e0068\U000e0069", "‹U+E0068›‹U+E0069›"),
         ("👩\u200d👧 نمی\u200cخواهم", "👩\u200d👧 نمی\u200cخواهم"),
+        (f"{SCOTLAND}{SCOTLAND}\U000e0067 {WALES}\u200d", f"{SCOTLAND}{SCOTLAND}‹U+E0067› {WALES}‹U+200D›"),
+        (SCOTLAND[:-1], "🏴‹U+E0067›‹U+E0062›‹U+E0073›‹U+E0063›‹U+E0074›"),
+        ("🏴\U000e0068\U000e0069\U000e007f", "🏴‹U+E0068›‹U+E0069›‹U+E007F›"),
     ],
 )
 def test_what_becomes_of_it(text: str, clean: str) -> None:
     assert sanitize(text) == clean
+
+
+def test_a_flag_takes_two_cells() -> None:
+    assert width_of([Segment(scrub(SCOTLAND))]) == 2
