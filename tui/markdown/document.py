@@ -166,6 +166,7 @@ class Document:
         self._push([to_strip(line, margin, palette) for line in lines], layout, grown.block, goes_on=True)
         self._stack.merge(self._settled)
         self._gaps.append(self._open_gap)
+        self._watch_labels(self._settled, grown.block)
         self._take_colours(self._settled, grown.block, layout)
         self._settled += 1
         self._growing, self._fixed = None, 0
@@ -213,10 +214,14 @@ class Document:
         strips = [to_strip(line, margin, palette) for line in lines]
         space = self._push(strips, layout, block)
         self._gaps[index : index + 1] = [space]
-        if block.kind in ("paragraph", "heading", "table") and "[" in block.text:
-            for label in labels_of(block.text).difference(reader.references):
-                self._labels.setdefault(label, set()).add(index)
+        self._watch_labels(index, block)
         self._take_colours(index, block, layout)
+
+    def _watch_labels(self, index: int, block: Block) -> None:
+        """Remembers which definitions that may still come a settled block would be drawn again for."""
+        if block.kind in ("paragraph", "heading", "table") and "[" in block.text:
+            for label in labels_of(block.text).difference(self._stream.reader.references):
+                self._labels.setdefault(label, set()).add(index)
 
     def _draw_open(self) -> int:
         """Draws what is not settled; the first line that may differ."""

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from copy import copy
 
-from rich.style import Style
-
 from tui.markdown.blocks import Block
-from tui.markdown.flow import Flow, Line
+from tui.markdown.flow import Flow, Line, Run
 from tui.markdown.layout import Layout
 from tui.markdown.line_starts import cells_of
-from tui.markdown.mend import mend, split_open
+from tui.markdown.mend import mend
 from tui.markdown.palette import Palette
 from tui.markdown.parser import References
+from tui.markdown.parts import LONG, Parts, part_runs
 from tui.markdown.render import (
     box_of,
     fence_label,
@@ -30,8 +29,6 @@ from tui.markdown.render import (
 from tui.markdown.sanitize import spaced
 from tui.markdown.table import Columns, Row, head_lines, row_lines, table_lines
 
-SEGMENT = 400
-"""Characters of a paragraph that are drawn again while it grows: about this many, at most twice as many."""
 _FEW = 48
 """Rows of a table up to which its columns follow each change."""
 
@@ -92,24 +89,26 @@ class GrowingText(Growing):
         super().__init__(block, layout, palette)
         self._flow = Flow(layout.width)
         self._style = text_style(block, layout, palette)
-        self._text = ""  # what is not drawn for good
-        self._marks = ""  # that are open where it begins
+        self._parts = Parts()
         self._column = box_of(block)
+        self._defines = block.lines[0].startswith("[")  # link definitions, perhaps
 
     def _draw(self, references: References, extra: str | None) -> tuple[list[Line], list[Line], bool]:
-        self._text += self._news(len(self.block.lines))
         stay: list[Line] = []
-        while len(self._text) > 2 * SEGMENT:
-            part, self._text, marks = split_open(self._marks + self._text, len(self._marks) + SEGMENT)
+        for part in self._parts.feed(self._news(len(self.block.lines))):
             stay.extend(self._flow.feed(self._runs(part, references)))
-            self._marks = marks
-        text = self._text if extra is None else f"{self._text}\n{extra}"
-        return stay, self._flow.rest(self._runs(self._marks + text, references)), False
+        text = self._parts.rest if extra is None else f"{self._parts.rest}\n{extra}"
+        return stay, self._flow.rest(self._runs(text, references)), False
 
-    def _runs(self, text: str, references: References) -> list[tuple[str, Style]]:
-        bare = text.rstrip(" \n")
-        runs = text_runs(mend(bare), self._style, references, self._palette)
-        return [*runs, (text[len(bare) :], self._style)]
+    def _runs(self, text: str, references: References) -> list[Run]:
+        return part_runs(text, self._style, references, self._palette)
+
+    def closing(self, references: References) -> list[Line] | None:
+        """A long paragraph stays as it was read, unless it is none or began with what is not part of it."""
+        if self.block.kind != "paragraph" or self._defines or len(self.block.text) < LONG:
+            return None
+        stay, rest, _ = self.draw(references, None, started=False)
+        return [*stay, *rest]
 
 
 class GrowingCode(Growing):

@@ -13,6 +13,7 @@ from tui.markdown.layout import Layout
 from tui.markdown.line_starts import cells_of
 from tui.markdown.palette import Palette
 from tui.markdown.parser import References, parse_inline
+from tui.markdown.parts import LONG, long_runs
 from tui.markdown.sanitize import sanitize, spaced
 from tui.markdown.table import Row, table_lines
 from tui.markdown.text_strip import Border, Ground, Opening
@@ -29,7 +30,9 @@ def _content(block: Block, references: References, layout: Layout, palette: Pale
     width = layout.width
     match block.kind:
         case "paragraph" | "heading":
-            return wrap(text_runs(text_of(block), text_style(block, layout, palette), references, palette), width)
+            text, style = text_of(block), text_style(block, layout, palette)
+            draw = text_runs if len(block.text) < LONG else long_runs
+            return wrap(draw(text, style, references, palette), width)
         case "fence" | "code":
             label = fence_label(fence_language(block.info), width, palette)
             code: list[Run] = [(code_of(block), palette.fence)]
