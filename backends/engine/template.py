@@ -51,6 +51,7 @@ _NO_REASONING = {"enable_thinking": False, "thinking": False, "thinking_budget":
 which each takes as its author meant it."""
 
 _FRAME = "\x1c"  # counts as white space for str.strip, and nobody types it
+_SENTINEL = re.compile(rf"({_FRAME}?)([0-9a-f]{{32}})\.(\d+)\.({_FRAME}?)")
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -142,10 +143,12 @@ class _Contents:
     def reveal(self, rendered: str) -> list[Piece]:
         """The pieces of `rendered`, contents in place."""
         pieces, at = [], 0
-        for match in re.finditer(rf"({_FRAME}?){self._nonce}\.(\d+)\.({_FRAME}?)", rendered):
-            content = self._texts[int(match[2])]
+        for match in _SENTINEL.finditer(rendered):
+            if match[2] != self._nonce:
+                continue
+            content = self._texts[int(match[3])]
             content = content if match[1] else content.lstrip()
-            content = content if match[3] else content.rstrip()
+            content = content if match[4] else content.rstrip()
             pieces += [Piece(rendered[at : match.start()], True), Piece(content, False)]
             at = match.end()
         return [*pieces, Piece(rendered[at:], True)]
