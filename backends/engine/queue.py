@@ -12,7 +12,16 @@ from backends.engine.pace import Pace
 from backends.engine.prefix_cache import pack
 from backends.engine.residency import MIN_SHARED, Residency
 from backends.engine.running import Running
-from backends.engine.scheduler import Candidate, Stay, alike, batch_is_formed, expected_waits, place_in_line, places
+from backends.engine.scheduler import (
+    PATIENT,
+    Candidate,
+    Stay,
+    alike,
+    batch_is_formed,
+    expected_waits,
+    place_in_line,
+    places,
+)
 from backends.engine.sequence import Sequence
 from backends.errors import BackendError, Code
 from backends.events import Status
@@ -162,15 +171,19 @@ class Queue:
     def _expected(self) -> list[float]:
         """Seconds until each of the waiting ones starts, as far as one can tell."""
         free_streams = self._options.max_streams - len(self._running)
+        held = sum(it.feature in PATIENT and not it.is_parked for it in self._running)
+        continuous = self._options.batching == "continuous"
+        free_patient = self._options.patient_streams - held if continuous else self._options.max_streams
         running = [self._stay(it, it.prompt_tokens - it.computed) for it in self._running]
         waiting = [self._stay(it, it.prompt_tokens) for it in self._waiting]
-        return expected_waits(running, waiting, free_streams, self._memory.available)
+        return expected_waits(running, waiting, free_streams, free_patient, self._memory.available)
 
     def _stay(self, it: Sequence, prompt_tokens: int) -> Stay:
         if it.is_parked:  # gives way
             return Stay(0.0, it.cells)
+        patient = it.feature in PATIENT
         left = self._pace.seconds_left(max(0, prompt_tokens), it.limit - it.completion_tokens)
-        return Stay(left, it.cells)
+        return Stay(left, it.cells, patient)
 
     # ---- ahead of time
 

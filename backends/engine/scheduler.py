@@ -71,10 +71,12 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Stay(msgspec.Struct, frozen=True):
-    """A request that runs, or will: for `seconds` more, as far as one can tell, with that many cells."""
+    """A request that runs, or will: for `seconds` more, as far as one can tell, with that many cells. `patient`: of one
+    of those features."""
 
     seconds: float
     cells: int
+    patient: bool = False
 
 
 def place_in_line(came_ms: float, feature: Feature, prompt_ms: float) -> float:
@@ -159,22 +161,34 @@ def answer_limit(prompt: int, asked: int | None, default: int, n_ctx: int, shift
     return asked if asked <= room else 0
 
 
-def expected_waits(running: Iterable[Stay], waiting: Items[Stay], free_streams: int, free_cells: int) -> list[float]:
-    """Seconds until each of `waiting`, in this order, finds a stream and cells, if all stay as long as they should.
+def expected_waits(
+    running: Iterable[Stay], waiting: Items[Stay], free_streams: int, free_patient: int, free_cells: int
+) -> list[float]:
+    """Seconds until each of `waiting` finds a stream and cells, if all stay as long as they should.
 
-    Nobody overtakes. Those who still do not fit when all others have gone are taken to fit then.
+    `free_patient`: how many of the free streams are for those that are `patient`. They start in this order, but that
+    who finds no such stream lets others pass. Those who still do not fit when all others have gone are taken to fit.
     """
-    ends = [(it.seconds, it.cells) for it in running]
+    ends = [(it.seconds, it.cells, it.patient) for it in running]
     heapq.heapify(ends)
-    now, waits = 0.0, []
-    for it in waiting:
-        while ends and (free_streams < 1 or free_cells < it.cells):
-            end, cells = heapq.heappop(ends)
-            now = max(now, end)
-            free_streams, free_cells = free_streams + 1, free_cells + cells
-        waits.append(now)
-        heapq.heappush(ends, (now + it.seconds, it.cells))
-        free_streams, free_cells = free_streams - 1, free_cells - it.cells
+    now, waits, line = 0.0, [0.0] * len(waiting), list(range(len(waiting)))
+    while line:
+        starting: list[int] = []
+        for index in line:
+            it = waiting[index]
+            if it.patient and free_patient < 1 and ends:
+                continue
+            if (free_streams < 1 or free_cells < it.cells) and ends:
+                break
+            starting.append(index)
+            waits[index] = now
+            heapq.heappush(ends, (now + it.seconds, it.cells, it.patient))
+            free_streams, free_cells, free_patient = free_streams - 1, free_cells - it.cells, free_patient - it.patient
+        line = [index for index in line if index not in starting]
+        now = max(now, ends[0][0])
+        while ends and ends[0][0] <= now:
+            _, cells, patient = heapq.heappop(ends)
+            free_streams, free_cells, free_patient = free_streams + 1, free_cells + cells, free_patient + patient
     return waits
 
 

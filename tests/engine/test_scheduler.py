@@ -191,46 +191,55 @@ def test_one_stream_is_for_everybody() -> None:
 
 # ---- how long it takes
 
-stays = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 40)), max_size=6)
+stays = st.lists(st.builds(Stay, st.integers(0, 9), st.integers(1, 40), st.booleans()), max_size=6)
 
 
-def naive_waits(running: list[Stay], waiting: list[Stay], streams: int, cells: int) -> list[float]:
-    """Second by second."""
-    ends = [(it.seconds, it.cells) for it in running]
-    waits: list[float] = []
+def naive_waits(running: list[Stay], waiting: list[Stay], streams: int, patient: int, cells: int) -> list[float]:
+    """Second by second: who has ended leaves, then who can starts, as often as that changes anything."""
+    ends = [(it.seconds, it) for it in running]
+    waits: dict[int, float] = {}
     for now in range(1000):
-        gone = [it for it in ends if it[0] <= now]
-        while True:
-            if len(waits) == len(waiting):
-                return waits
-            it = waiting[len(waits)]
-            if streams >= 1 and cells >= it.cells:
-                waits.append(now)
-                ends.append((now + it.seconds, it.cells))
-                streams, cells = streams - 1, cells - it.cells
-                gone += [ends[-1]] if it.seconds == 0 else []
-            elif gone:
-                ends.remove(gone[0])
-                streams, cells = streams + 1, cells + gone.pop(0)[1]
-            else:
-                break
+        changes = True
+        while changes:
+            for end, it in [each for each in ends if each[0] <= now]:
+                ends.remove((end, it))
+                streams, patient, cells = streams + 1, patient + it.patient, cells + it.cells
+            changes = False
+            for index, it in enumerate(waiting):
+                if index in waits or (it.patient and not patient):
+                    continue
+                if not streams or cells < it.cells:
+                    break
+                waits[index], changes = now, True
+                ends.append((now + it.seconds, it))
+                streams, patient, cells = streams - 1, patient - it.patient, cells - it.cells
+        if len(waits) == len(waiting):
+            return [waits[index] for index in range(len(waiting))]
     raise AssertionError("somebody never starts")
 
 
-@given(stays, stays, st.integers(0, 3), st.integers(0, 60))
+@given(stays, stays, st.integers(0, 3), st.integers(0, 3), st.integers(0, 60))
 def test_expected_waits_are_those_of_the_naive_twin(
-    running: list[tuple[int, int]], waiting: list[tuple[int, int]], streams: int, cells: int
+    running: list[Stay], waiting: list[Stay], streams: int, patient: int, cells: int
 ) -> None:
-    runs, waits = [Stay(*it) for it in running], [Stay(*it) for it in waiting]
-    if not runs:
+    if not running:
         streams = max(1, streams)
-    cells = max(cells, 40 - sum(it.cells for it in runs))  # so that everybody fits when the others are gone
-    found = expected_waits(runs, waits, streams, cells)
-    assert found == sorted(found) == naive_waits(runs, waits, streams, cells)
+    if not any(it.patient for it in running):
+        patient = max(1, patient)
+    cells = max(cells, 40 - sum(it.cells for it in running))  # so that everybody fits when the others are gone
+    found = expected_waits(running, waiting, streams, patient, cells)
+    assert found == naive_waits(running, waiting, streams, patient, cells)
+    chats = [wait for wait, it in zip(found, waiting, strict=True) if not it.patient]
+    assert chats == sorted(chats)
+
+
+def test_a_chat_need_not_wait_for_the_patient_ones_before_it() -> None:
+    waiting = [Stay(9, 1, True), Stay(1, 1), Stay(1, 1, True)]
+    assert expected_waits([Stay(5, 1, True)], waiting, 1, 0, 10) == [5, 0, 14]
 
 
 def test_who_shares_so_much_that_the_estimate_sees_no_room_is_not_waited_for_in_vain() -> None:
-    assert expected_waits([Stay(5, 10)], [Stay(1, 100)], 0, 0) == [5]
+    assert expected_waits([Stay(5, 10)], [Stay(1, 100)], 0, 1, 0) == [5]
 
 
 # ---- batches
