@@ -22,6 +22,13 @@ KEPT_SLOTS: dict[Residency, int] = {"device": 16, "host": 4, "none": 0}
 
 _FLASH = {"auto": -1, "off": 0, "on": 1}  # llama_flash_attn_type
 
+_LOAD_MODES = {
+    (True, False): "AUTO",
+    (True, True): "MMAP_MLOCK",
+    (False, True): "MLOCK",
+    (False, False): "NONE",
+}  # llama_load_mode by `mmap` and `mlock`
+
 NO_CHAT = "it is not a model that generates text (decoder-only). Embedding models are for retrieval only."
 
 MIN_OUTPUTS = 64
@@ -92,7 +99,9 @@ def load(options: EngineOptions, on_progress: Callable[[float], bool], abort_fla
         residency = _residency(c, model, options)
         slots = min(MAX_SLOTS, options.max_streams + KEPT_SLOTS[residency])
         outputs = max(slots, min(options.n_batch, max(MIN_OUTPUTS, options.max_streams * (1 + options.drafted))))
+        adapters = [_open_adapter(c, model, path) for path, _ in options.lora]
         context = _open_context(c, model, options, cells, (slots, outputs), (callback, abort_flag))
+        _set_adapters(c, context, adapters, [scale for _, scale in options.lora])
     except BackendError:
         c.llama_model_free(model)
         raise
@@ -130,7 +139,9 @@ def check_file(path: str) -> None:
 def open_model(c: Any, options: EngineOptions, on_progress: Callable[[float], bool]) -> Any:
     """llama.cpp's model at `options.model`, of any kind. Raises BackendError (MODEL_LOAD)."""
     params = c.llama_model_default_params()
-    params.n_gpu_layers = options.n_gpu_layers
+    params.n_gpu_layers, params.main_gpu = options.n_gpu_layers, options.main_gpu
+    params.split_mode = getattr(c, f"LLAMA_SPLIT_MODE_{options.split_mode.upper()}")
+    params.load_mode = getattr(c, f"LLAMA_LOAD_MODE_{_LOAD_MODES[options.mmap, options.mlock]}")
     repack = options.repack_weights
     params.use_extra_bufts = repack == "on" or (repack == "auto" and not crashes_repacked(c))
     callback = c.llama_progress_callback(lambda part, _data: on_progress(part))
@@ -210,6 +221,23 @@ def _open_context(
         c.llama_free(context)
         raise load_error(options.model, NO_CHAT)
     return context
+
+
+def _open_adapter(c: Any, model: Any, path: str) -> Any:
+    """The LoRA adapter at `path`; it is freed with the model. Raises BackendError (MODEL_LOAD)."""
+    check_file(path)
+    adapter = c.llama_adapter_lora_init(model, str(Path(path).expanduser()).encode())
+    if not adapter:
+        reason = complaint() or "llama.cpp gave no reason"
+        raise load_error(path, f"it is no LoRA adapter of this model: {reason}. Take it out of lora, or mend it.")
+    return adapter
+
+
+def _set_adapters(c: Any, context: Any, adapters: list[Any], scales: list[float]) -> None:
+    if adapters:
+        count = len(adapters)
+        pointers, factors = (c.llama_adapter_lora_p_ctypes * count)(*adapters), (ctypes.c_float * count)(*scales)
+        c.llama_set_adapters_lora(context, pointers, count, factors)
 
 
 def _c_text(call: Callable[[Any, int], int]) -> str:

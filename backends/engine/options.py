@@ -12,6 +12,7 @@ Residency = Literal["auto", "device", "host", "none"]
 Batching = Literal["continuous", "dynamic", "static"]
 Objective = Literal["ttft", "throughput"]
 OnFull = Literal["stop", "shift"]
+SplitMode = Literal["layer", "row", "none"]
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -63,6 +64,10 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     - `n_batch`, `n_ubatch`: llama.cpp's logical and physical batch, in tokens.
     - `n_threads`: 0 takes the physical cores, fewer for a small model.
     - `n_gpu_layers`: layers in GPU memory; -1 is all of them, where llama.cpp was built for the GPU.
+    - `split_mode`: with several GPUs, "layer" gives each some of the layers, "row" a part of every matrix (if they are
+      closely linked), "none" takes `main_gpu` alone, which counts from 0.
+    - `mmap`: map the weights from the file instead of reading them; `mlock`: keep them from being swapped out.
+    - `lora`: adapters (GGUF files made for this model) and how strongly each counts, for all answers.
     - `flash_attention`: "auto" leaves it to llama.cpp on a GPU; on a CPU, where it slows decoding, it is "off" unless
       the cache is quantized or so large that attention without it took too much memory.
     - `repack_weights`: order quantized weights as the CPU's kernels like them; "auto" does not where llama.cpp has AMX
@@ -96,6 +101,11 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     n_ubatch: _Positive = 512
     n_threads: _Count = 0
     n_gpu_layers: Annotated[int, msgspec.Meta(ge=-1)] = -1
+    split_mode: SplitMode = "layer"
+    main_gpu: _Count = 0
+    mmap: bool = True
+    mlock: bool = False
+    lora: tuple[tuple[str, float], ...] = ()
     flash_attention: FlashAttention = "auto"
     repack_weights: Literal["auto", "on", "off"] = "auto"
     draft: Drafts = "auto"

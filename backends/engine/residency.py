@@ -28,11 +28,8 @@ MIN_SHARED = 16
 MIN_RESTORED = 64
 """Tokens below which a copy is neither made nor put back: computing them takes no longer."""
 
-MAX_PAUSE = 0.02
+MAX_PAUSE = 0.05
 """Seconds that a copy may hold up those who are being answered. A dearer one waits until nobody is."""
-
-COPYING = 0.1
-"""Of the time that a prompt takes: what may go for copying out what would lie in its way."""
 
 DEFAULT_HOST_BYTES = 256 << 20
 """The limit of the copies where the machine does not say how much memory it has."""
@@ -201,17 +198,16 @@ class Residency:
                 return prefix
         return None
 
-    def make_way(self, tokens: int = 0) -> None:
+    def make_way(self, alone: bool = False) -> None:
         """Somebody begins, or goes on, with all that he could share: what rests in the KV cache would slow him.
 
-        What has ended just now would too, and worse: the cells of who begins lie behind it as long as he stays. It is
-        copied out first where that takes next to nothing of the time that the `tokens` of his prompt take.
+        So would what has ended just now, and worse: the cells of who begins lie behind it as long as he stays. It goes
+        first, however long that takes if he is `alone`: each step would read all of it, which is what a copy does once.
         """
         resting, self._resting = self._resting, None
         if resting is not None and resting.slot >= 0:
             self._spill(resting)
-        patience = max(MAX_PAUSE, COPYING * self.costs.token * tokens)
-        while prefix := self._next_fresh(patience):
+        while prefix := self._next_fresh(math.inf if alone else MAX_PAUSE):
             self._spill(prefix)
 
     def _rest(self, prefix: Prefix) -> None:

@@ -72,7 +72,7 @@ class Running:
             it.computed = self._memory.share(giver, it.slot, tokens, it.cells)
             self._memory.make_way()
         else:
-            self._memory.make_way(0 if self._sequences else it.prompt_tokens)
+            self._memory.make_way(alone=not self._sequences)
             self._memory.promise(it.slot, it.cells)
             if prefix is not None:
                 it.computed = self._memory.restore(prefix, it.slot, kept)

@@ -212,7 +212,13 @@ def _load_drafter(target: Runner, options: EngineOptions, on_progress: Callable[
     """The draft model, with as many cells as the target has."""
     info = target.info
     own = msgspec.structs.replace(
-        options, model=options.draft_model, draft_model="", draft="off", n_ctx=info.n_ctx, kv_cells=info.kv_cells
+        options,
+        model=options.draft_model,
+        draft_model="",
+        draft="off",
+        lora=(),
+        n_ctx=info.n_ctx,
+        kv_cells=info.kv_cells,
     )
     runner = Runner(own, lambda _part: on_progress(1.0))
     if not runner.is_divisible:

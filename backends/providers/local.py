@@ -84,6 +84,7 @@ def spec_of(options: LocalOptions, site: Site) -> Spec:
         settings["draft_model"] = str(site.path(settings["draft_model"]).absolute())
     elif is_demo:
         settings["draft_model"] = str(demo.DRAFT)
+    settings["lora"] = tuple((str(site.path(path).absolute()), scale) for path, scale in settings["lora"])
     engine = EngineOptions(model=str(model.absolute()), **settings)
     budget = options.token_budget or _token_budget(engine.n_ctx, is_demo)
     return Spec(
