@@ -56,6 +56,9 @@ class AnswerStore(Protocol):
     def save(self, answer: Turn) -> None:
         """Write the answer as it stands."""
 
+    def record(self, answer: Turn) -> None:
+        """Keep the timeline of the answer, which has ended; must not block."""
+
     def attach_sources(self, answer: Turn, passages: tuple[Citation, ...]) -> None:
         """Keep the passages that were found for the question of `answer`."""
 
@@ -219,6 +222,7 @@ class AnswerWorker:
         if run.saver is not None:
             run.saver.cancel()
         run.save()
+        run.store.record(run.turn)
         self._view.answer_ended(run.turn)
 
     def _ms(self, run: Run) -> float:

@@ -127,8 +127,7 @@ class Conversation:
                 self.history.update_message(turn.id, sources=passages)
 
     def save(self, answer: Turn) -> None:
-        """Write `answer` as it stands; its timeline once it has ended."""
-        ended = answer.outcome != "running" and answer.timeline is not None
+        """Write `answer` as it stands."""
         self.history.update_message(
             answer.id,
             content=answer.content,
@@ -136,8 +135,12 @@ class Conversation:
             outcome=answer.outcome,
             citations=answer.citations,
             model=answer.model,
-            timeline=answer.timeline.dump() if ended and answer.timeline is not None else msgspec.UNSET,
         )
+
+    def record(self, answer: Turn) -> None:
+        """Keep the timeline of `answer`, which has ended."""
+        if answer.timeline is not None:
+            self.history.record(answer.id, answer.timeline)
 
     def messages(self) -> tuple[Message, ...]:
         """What a backend is sent: the path up to the newest question.

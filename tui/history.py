@@ -6,32 +6,41 @@ citations and timeline; it is written while it streams, so that a killed process
 `update_message`.
 
 Losing the disk never ends a chat: when the file cannot be read or written, `History` says so once in `notice` and goes
-on in memory. Not for use from two threads; two processes may share the file (WAL).
+on in memory. Two processes may share the file (WAL), and two threads the `History`: each call is done as a whole.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from backends.backend import Role
+from backends.config import ConfigFile
 from backends.events import Citation
-from backends.telemetry.timeline import Outcome
-from tui.history_file import connect, is_damage, memory, move_aside, reason
+from backends.telemetry.timeline import Outcome, Timeline
+from backends.telemetry.turns import TurnNumbers, numbers_of
+from tui import turn_table
+from tui.history_file import connect, is_damage, memory, move_aside, reader, reason
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 TITLE_CHARACTERS = 60
 _COLUMNS = (
-    "message.id, parent, role, content, reasoning, outcome, sources, citations, message.backend, model, timeline,"
-    " message.created"
+    "message.id, parent, role, content, reasoning, outcome, sources, citations, message.backend, model,"
+    f" {turn_table.NEWEST_TIMELINE}, message.created"
 )
 _WORDLESS = "role = 'assistant' AND content = '' AND reasoning = ''"
 """Answers that failed or were cancelled before their first word: nothing to go back to."""
@@ -52,7 +61,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     """One message as kept. `sources` stood in a user turn's prompt; `citations` were used by an answer, `reasoning` is
     what was thought before it.
 
-    `timeline` is whatever `update_message` was given; `created` in seconds since the epoch.
+    `timeline` is that of an answer's newest run; `created` in seconds since the epoch.
     """
 
     id: str
@@ -76,6 +85,14 @@ def default_path() -> Path:
     return user_data_path("llmchat") / "history.sqlite"
 
 
+def path_of(file: ConfigFile) -> Path:
+    """The history that the configuration names (a relative path counts from its folder), else the default one."""
+    if not file.config.history.path:
+        return default_path()
+    folder = file.path.parent if file.path else Path()
+    return folder / Path(file.config.history.path).expanduser()
+
+
 class History:
     """The store. `notice` is empty, or one line on why something is not saved or where a damaged file went."""
 
@@ -85,6 +102,8 @@ class History:
         self.notice = ""
         self._mine: set[int] = set()  # messages that this process is writing: "running" is true of them
         self._unwritten: dict[str, str] = {}  # conversations without a message yet, and their backends
+        self._lock = threading.RLock()
+        self._recorder: ThreadPoolExecutor | None = None
         self._connection = self._open(path) if path else memory()
 
     @property
@@ -162,11 +181,10 @@ class History:
         outcome: Outcome | msgspec.UnsetType = msgspec.UNSET,
         sources: Iterable[Citation] | msgspec.UnsetType = msgspec.UNSET,
         citations: Iterable[Citation] | msgspec.UnsetType = msgspec.UNSET,
-        timeline: bytes | msgspec.UnsetType | None = msgspec.UNSET,
         model: str | msgspec.UnsetType = msgspec.UNSET,
     ) -> None:
         """Change the given fields of a message, and no other. A message that is not there is left alone."""
-        given: dict[str, Any] = {"outcome": outcome, "timeline": timeline, "model": model}
+        given: dict[str, Any] = {"outcome": outcome, "model": model}
         given["content"] = content if isinstance(content, msgspec.UnsetType) else _storable(content)
         given["reasoning"] = reasoning if isinstance(reasoning, msgspec.UnsetType) else _storable(reasoning)
         given["sources"] = sources if isinstance(sources, msgspec.UnsetType) else _packed(sources)
@@ -188,6 +206,7 @@ class History:
 
         An answer that a killed process left "running" is given as "interrupted".
         """
+        self._settle()
         query = f"""
             WITH RECURSIVE path (key, depth) AS (
                 SELECT coalesce(
@@ -245,8 +264,47 @@ class History:
         rows = self._run(lambda connection: connection.execute(query, (limit,)).fetchall())
         return [row[0] for row in rows]
 
+    # -- what each turn took -----------------------------------------------------------------------------------------
+
+    def record(self, message: str, timeline: Timeline) -> None:
+        """Store the timeline of an answer that has just ended, soon, in a thread of its own. Never fails."""
+        from concurrent.futures import ThreadPoolExecutor  # not needed for the first frame
+
+        if self._recorder is None:
+            self._recorder = ThreadPoolExecutor(1, thread_name_prefix="history")
+        self._recorder.submit(self._record, message, timeline)
+
+    def add_turn(self, message: str | None, numbers: TurnNumbers, timeline: bytes) -> int:
+        """Store a turn, of an answer or of none; its number."""
+        return self._run(lambda connection: turn_table.insert(connection, _key(message), numbers, timeline))
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """What `query` (of `tui.turn_table`) finds, every turn that was recorded included.
+
+        It has a connection of its own, so that what takes long holds up no writing.
+        """
+        self._settle()
+        if self.path is not None:
+            with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(reader(self.path)) as connection:
+                return query(connection)
+        return self._run(query)
+
+    def _record(self, message: str, timeline: Timeline) -> None:
+        try:
+            started = time.time() - (timeline.end_ms or 0.0) / 1000
+            self.add_turn(message, numbers_of(timeline, started), timeline.dump())
+        except Exception:  # it is the thread's boundary, and a chat goes on without its statistics
+            log.exception("message %s: its timeline is not stored", message)
+
+    def _settle(self) -> None:
+        """Wait until what was to be recorded is."""
+        if self._recorder is not None:
+            self._recorder.submit(lambda: None).result()
+
     def close(self) -> None:
         """Close the file. Harmless when closed already."""
+        if self._recorder is not None:
+            self._recorder.shutdown()
         self._connection.close()
 
     def _stored(self, row: tuple[Any, ...]) -> StoredMessage:
@@ -268,17 +326,18 @@ class History:
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """`work` as one transaction; in memory from now on if the file fails."""
-        try:
-            with self._connection:
-                return work(self._connection)
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-            raise
-        except sqlite3.DatabaseError as error:
-            if self.path is None:
+        with self._lock:
+            try:
+                with self._connection:
+                    return work(self._connection)
+            except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
                 raise
-            self._connection = self._continue_in_memory(self.path, error)
-            with self._connection:
-                return work(self._connection)
+            except sqlite3.DatabaseError as error:
+                if self.path is None:
+                    raise
+                self._connection = self._continue_in_memory(self.path, error)
+                with self._connection:
+                    return work(self._connection)
 
     def _open(self, path: Path) -> sqlite3.Connection:
         """The connection to the file at `path`, or, when that cannot be had, to memory. Sets `notice`."""

@@ -10,10 +10,14 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from tui import turn_table
+
 BUSY_SECONDS = 2.0  # how long a write waits for another llmchat's; a write takes about a millisecond
 
-# One entry per schema version, each a list of statements; `PRAGMA user_version` counts those that were applied.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+Step = str | Callable[[sqlite3.Connection], None]
+
+# One entry per schema version, each a list of steps; `PRAGMA user_version` counts those that were applied.
+MIGRATIONS: tuple[tuple[Step, ...], ...] = (
     (
         """CREATE TABLE conversation (
             id TEXT PRIMARY KEY,
@@ -44,18 +48,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE message ADD COLUMN reasoning TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE conversation ADD COLUMN leaf INTEGER",  # the end of the path that was chosen; NULL: the newest
     ),
+    (*turn_table.SCHEMA, turn_table.move_timelines),
 )
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """An open, migrated database. Raises sqlite3.DatabaseError."""
+    """An open, migrated database, for one thread at a time. Raises sqlite3.DatabaseError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Made here, because SQLite would make it readable for others; it gives -wal and -shm the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise sqlite3.OperationalError(error.strerror or str(error)) from None
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
     try:
         _retry_while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"))
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -64,6 +69,11 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def reader(path: Path) -> sqlite3.Connection:
+    """A connection to an open database that only reads. Raises sqlite3.OperationalError."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
 
 
 def _retry_while_busy(work: Callable[[], object]) -> None:
@@ -82,7 +92,7 @@ def _retry_while_busy(work: Callable[[], object]) -> None:
 
 def memory() -> sqlite3.Connection:
     """An empty database in memory with the newest schema."""
-    connection = sqlite3.connect(":memory:")
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
     _prepare(connection)
     return connection
 
@@ -93,8 +103,11 @@ def _prepare(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         with connection:
             for number in range(_version(connection), len(MIGRATIONS)):  # read again: another process may have done it
-                for statement in MIGRATIONS[number]:
-                    connection.execute(statement)
+                for step in MIGRATIONS[number]:
+                    if isinstance(step, str):
+                        connection.execute(step)
+                    else:
+                        step(connection)
                 connection.execute(f"PRAGMA user_version = {number + 1}")
     if _version(connection) > len(MIGRATIONS):
         raise sqlite3.NotSupportedError("it was written by a newer version of llmchat")

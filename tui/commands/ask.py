@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import io
+import logging
 import os
 import signal
 import stat
@@ -18,15 +19,19 @@ import msgspec
 
 from backends import providers
 from backends.backend import Backend, ChatRequest, Message, Sampling
+from backends.config import ConfigFile
 from backends.errors import BackendError, Code
 from backends.events import Event, is_terminal
 from backends.telemetry.timeline import Asked, Outcome, Timeline
+from backends.telemetry.turns import numbers_of
 from tui import log_file
 from tui.commands.ask_output import JsonOutput, Output, TextOutput, statistics
 from tui.exit_codes import ExitCode, of_error, of_outcome
 from tui.target import Target
 
 STDIN = "-"
+
+log = logging.getLogger(__name__)
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -67,6 +72,7 @@ def run(target: Target, question: Question) -> ExitCode:
         asyncio.run(answer.print())
         if question.stats:
             print(statistics(answer.timeline), file=sys.stderr)
+        answer.record()
     except BrokenPipeError:
         _abandon(sys.stdout)
         return ExitCode.BROKEN_PIPE
@@ -123,6 +129,7 @@ class _Answer:
 
     def __init__(self, target: Target, request: ChatRequest, output: Output) -> None:
         self._target = target
+        self._file: ConfigFile | None = None
         self._request = request
         self._output = output
         self._asked = time.monotonic()
@@ -170,10 +177,22 @@ class _Answer:
     def _open(self) -> Backend:
         """The backend that is asked. Raises ConfigError."""
         file, request = self._target.load(), self._request
-        config = file.config
+        self._file, config = file, file.config
         price = config.output_price(config.backend)
         self.timeline.asked = Asked(config.backend, request.feature, request.token_limit, price)
         return providers.open_backend(file)
+
+    def record(self) -> None:
+        """Keep what it took, for `llmchat stats`; nothing of what was said. An answer is not worse for failing here."""
+        from tui.history import History, path_of  # SQLite, after the answer
+
+        if self._file is None:
+            return
+        with contextlib.closing(History(path_of(self._file))) as history:
+            started = time.time() - self._now() / 1000
+            history.add_turn(None, numbers_of(self.timeline, started), self.timeline.dump())
+        if history.notice:
+            log.warning("%s", history.notice)
 
     def _take(self, event: Event) -> None:
         self.timeline.add(event, self._now())

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from backends import providers
-from backends.config import ConfigFile
 from backends.errors import BackendError, Code
 from tui import garbage, log_file
 from tui.exit_codes import ExitCode
@@ -23,9 +21,9 @@ def run(target: Target, resume: bool) -> ExitCode:
     log_file.start()
 
     from tui.defect_app import DefectApp
-    from tui.history import History, default_path
+    from tui.history import History, path_of
 
-    history = History(_named_history(file) or default_path())
+    history = History(path_of(file))
     try:
         chat = DefectApp(
             config=file.config,
@@ -39,11 +37,3 @@ def run(target: Target, resume: bool) -> ExitCode:
         return ExitCode(chat.run_to_end())
     finally:
         history.close()
-
-
-def _named_history(file: ConfigFile) -> Path | None:
-    """The history that the configuration names; a relative path counts from the configuration's folder."""
-    if not file.config.history.path:
-        return None
-    folder = file.path.parent if file.path else Path()
-    return folder / Path(file.config.history.path).expanduser()

@@ -337,6 +337,12 @@ class ChatScreen(CitingScreen):
 
         self.app.push_screen(HelpScreen(self._config_path, log_file.path(), self._history.path))
 
+    def action_statistics(self) -> None:
+        """F9."""
+        from tui.screens.statistics import StatisticsScreen
+
+        self.app.push_screen(StatisticsScreen(self._history, self._config))
+
     def action_cycle_panel(self) -> None:
         """F2."""
         self._mode = next_mode(self._mode)

@@ -6,6 +6,7 @@ import pytest
 
 from backends.backend import Message
 from backends.telemetry.timeline import Timeline
+from backends.telemetry.turns import TurnNumbers
 from tests.tui.app.conftest import PAUSE
 from tui.conversation import Conversation, Turn
 from tui.history import History
@@ -16,6 +17,7 @@ def finish(conversation: Conversation, text: str, outcome: str = "complete") -> 
     turn = conversation.begin_answer("demo")
     turn.content, turn.outcome, turn.timeline = text, outcome, Timeline()  # type: ignore[assignment]
     conversation.save(turn)
+    conversation.record(turn)
     return turn
 
 
@@ -114,5 +116,5 @@ def test_a_timeline_that_cannot_be_read_is_left_out(history: History) -> None:
     conversation = Conversation(history)
     conversation.ask("One?", "demo")
     answer = finish(conversation, "One.")
-    history.update_message(answer.id, timeline=b"\xff\xff")
+    history.add_turn(answer.id, TurnNumbers(started=1.0), b"\xff\xff")
     assert Conversation(history, conversation.id).turns[-1].timeline is None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backends.events import Citation
+from backends.telemetry.turns import TurnNumbers
 from tui.history import History
 
 FAQ = Citation(source="faq.md", id="S1", title="FAQ", locator="Pausing", snippet="You can pause once a year.")
@@ -30,9 +31,9 @@ def test_a_turn_comes_back_as_it_was_written(history: History) -> None:
     conversation = history.create_conversation("demo")
     question = history.add_message(conversation, None, "user", "Can I pause?", sources=(FAQ, TERMS))
     answer = history.add_message(conversation, question, "assistant", "", backend="demo", model="tiny")
-    history.update_message(
-        answer, content="Yes [S1].", reasoning="Hm.", outcome="complete", citations=(FAQ,), timeline=b"\x00\xff"
-    )
+    history.update_message(answer, content="Yes [S1].", reasoning="Hm.", outcome="complete", citations=(FAQ,))
+    history.add_turn(answer, TurnNumbers(started=1.0), b"of its first run")
+    history.add_turn(answer, TurnNumbers(started=2.0), b"\x00\xff")
 
     asked, answered = history.thread(conversation)
 
@@ -48,17 +49,17 @@ def test_update_changes_only_what_is_given(history: History) -> None:
     conversation = history.create_conversation("demo")
     question = history.add_message(conversation, None, "user", "q")
     answer = history.add_message(conversation, question, "assistant", "", model="first")
-    history.update_message(answer, content="text", timeline=b"t", citations=[FAQ])
+    history.update_message(answer, content="text", citations=[FAQ])
     history.update_message(answer, model="second", outcome="truncated")
     history.update_message(answer)
 
     stored = history.thread(conversation)[-1]
-    assert (stored.content, stored.timeline, stored.citations) == ("text", b"t", (FAQ,))
+    assert (stored.content, stored.citations) == ("text", (FAQ,))
     assert (stored.model, stored.outcome) == ("second", "truncated")
 
-    history.update_message(answer, timeline=None, citations=())
+    history.update_message(answer, citations=())
     stored = history.thread(conversation)[-1]
-    assert (stored.content, stored.timeline, stored.citations) == ("text", None, ())
+    assert (stored.content, stored.citations) == ("text", ())
 
 
 def test_a_conversation_is_a_tree(history: History) -> None:

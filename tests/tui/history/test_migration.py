@@ -5,6 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from backends.events import Meta, Token
+from backends.telemetry.timeline import Timeline
+from tui import turn_table
 from tui.history import History
 
 VERSION_1 = """
@@ -63,3 +66,25 @@ def test_a_file_of_the_first_version(tmp_path: Path) -> None:
         ("Why?", ""),
     ]
     again.close()
+
+
+def test_timelines_kept_with_their_answers_become_turns(tmp_path: Path) -> None:
+    timeline = Timeline()
+    timeline.add(Meta("tiny", prompt_tokens=7), 10.0)
+    timeline.add(Token("No."), 20.0)
+    timeline.end("complete", 30.0)
+    path = tmp_path / "history.sqlite"
+    old = sqlite3.connect(path)
+    old.executescript(VERSION_1)
+    old.execute("UPDATE message SET timeline = ? WHERE id = 2", (timeline.dump(),))
+    old.execute("UPDATE message SET timeline = x'ffff' WHERE id = 3")
+    old.commit()
+    old.close()
+
+    history = History(path)
+    ((turn, _),) = history.read(lambda connection: turn_table.since(connection, 0.0))
+    assert (turn.started, turn.backend, turn.model, turn.ttft, turn.total) == (1700000001, "demo", "tiny", 20.0, 30.0)
+    assert turn.prompt_tokens == 7
+    history.choose("c0ffee", "2")
+    assert history.thread("c0ffee")[-1].timeline == timeline.dump()
+    history.close()

@@ -1,0 +1,98 @@
+"""`llmchat stats` on a history of known turns: TTFT 100, 200, ... 3,000 ms, every third from another backend."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from backends.events import Done, Meta, Token
+from backends.telemetry.stages import Span
+from backends.telemetry.timeline import Asked, Timeline
+from backends.telemetry.turns import numbers_of
+from tests.tui.cli.conftest import Llmchat
+from tui.commands.stats import window
+from tui.history import History
+
+
+def told(ttft: float, backend: str = "box") -> Timeline:
+    timeline = Timeline(asked=Asked(backend))
+    timeline.add(Meta("m", ttft, prompt_tokens=2_000, cached_tokens=500, spans=(Span("prefill", 1.0, ttft - 2),)), ttft)
+    timeline.add(Token("a"), ttft)
+    timeline.add(Token("b"), ttft + 10)
+    timeline.add(Done(2, ttft + 12), ttft + 12)
+    return timeline
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "history.sqlite"
+    history = History(path)
+    for number in range(30):
+        timeline = told(100.0 + 100 * number, "box" if number % 3 else "paid")
+        history.add_turn(None, numbers_of(timeline, time.time() - 86_400 * (number % 2)), timeline.dump())
+    history.close()
+    file = tmp_path / "config.toml"
+    file.write_text(f'[history]\npath = "{path}"\n')
+    return str(file)
+
+
+def test_the_table_has_all_groups_the_slowest_and_what_is_alarming(llmchat: Llmchat, config: str) -> None:
+    result = llmchat("stats", "--config", config, "--slowest", "1", "--plot")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    head, everything = lines[0].split(), lines[1].split()
+    assert head[:4] == ["turns", "TTFT", "P50", "P95"]
+    assert everything[:6] == ["all", "30", "1.55", "s", "2.85", "s"]
+    assert [line.split()[:2] for line in lines if line.startswith(("box", "paid"))] == [["box", "20"], ["paid", "10"]]
+    assert "prefill" in result.stdout
+    assert "TTFT 3.0 s: 100 % prefill of 2,000 tokens, 500 cached" in result.stdout
+    assert "TTFT by day" in result.stdout
+
+
+def test_programs_get_it_as_json_and_csv(llmchat: Llmchat, config: str) -> None:
+    found = json.loads(llmchat("stats", "--config", config, "--json", "--backend", "box", "--slowest", "2").stdout)
+    assert found["overall"]["turns"] == 20
+    assert found["overall"]["ttft"]["p50"] == 1600
+    assert [turn["ttft"] for turn in found["slowest"]] == [3000, 2900]
+    assert found["overall"]["cached_share"] == 0.25
+    rows = list(csv.DictReader(io.StringIO(llmchat("stats", "--config", config, "--csv", "--by", "day").stdout)))
+    assert [row["dimension"] for row in rows] == ["all", "day", "day"]
+    assert sum(int(row["turns"]) for row in rows[1:]) == 30
+    assert rows[0]["ttft_p99_ms"] == "2971.0"
+
+
+def test_a_broken_threshold_is_told_by_the_exit_code(llmchat: Llmchat, config: str) -> None:
+    path = Path(config).parent / "history.sqlite"
+    assert llmchat("stats", "--config", config, "--check").returncode == 0
+    history = History(path)
+    for _ in range(4):
+        timeline = Timeline(asked=Asked("box"))
+        timeline.end("cancelled", 30.0)
+        history.add_turn(None, numbers_of(timeline, time.time()), timeline.dump())
+    history.close()
+    result = llmchat("stats", "--config", config, "--check")
+    assert (result.returncode, result.stderr) == (1, "llmchat: cancel rate 11.8 %, above 10 %\n")
+    few = llmchat("stats", "--config", config, "--check", "--backend", "nobody")
+    assert (few.returncode, few.stderr) == (0, "llmchat: 0 turns are too few to judge (20)\n")
+
+
+def test_without_a_history_nothing_is_made(llmchat: Llmchat, tmp_path: Path) -> None:
+    result = llmchat("stats")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("no turns yet")
+    assert not list(tmp_path.rglob("*.sqlite"))
+
+
+def test_wrong_usage_is_named(llmchat: Llmchat) -> None:
+    result = llmchat("stats", "--by", "colour")
+    assert (result.returncode, result.stderr) == (2, "llmchat: --by colour: one of backend, model, feature, day\n")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30m", 1800), ("24h", 86_400), ("7d", 604_800), ("2w", 1_209_600)])
+def test_windows(text: str, seconds: float) -> None:
+    assert window(text) == seconds

@@ -1,0 +1,47 @@
+"""One turn that has ended, as lines: what it was, its waterfall, and why it was slow. Pure."""
+
+from __future__ import annotations
+
+import time
+
+from rich.text import Text
+
+from backends.config import Budget
+from backends.telemetry.explain import slow_first_token
+from backends.telemetry.summary import account
+from backends.telemetry.timeline import Timeline
+from backends.telemetry.turns import TurnNumbers
+from tui.commands.stats_table import short
+from tui.widgets import waterfall
+from tui.widgets.plain import plain
+from tui.widgets.waterfall import QUIET
+
+
+def heading(turn: TurnNumbers) -> Text:
+    """One line: its number, when, by whom, and its times."""
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(turn.started))
+    line = Text(f"{turn.id:>6}  ", "bold")
+    line.append(f"{when}  ", QUIET)
+    line.append(plain(f"{turn.backend} {turn.model}".strip())[:36])
+    if turn.ttft is not None:
+        line.append("  TTFT ", QUIET).append(short(turn.ttft), "bold")
+    if turn.total is not None:
+        line.append("  total ", QUIET).append(short(turn.total))
+    if turn.outcome != "complete":
+        line.append(f"  {turn.outcome}", "#e0af68")
+    return line
+
+
+def drawn(timeline: Timeline, width: int, budget: Budget) -> list[Text]:
+    """The waterfall of a turn, and one line on why its first token was slow, where it was."""
+    end = max(timeline.end_ms or timeline.last_token_ms or 1.0, 1.0)
+    spans = timeline.spans(end)
+    rows = [waterfall.stage_row(stage, own, end, width, current=False) for stage, own in waterfall.by_stage(spans)]
+    first = timeline.first_token_ms if timeline.first_token_ms is not None else end
+    unattributed = account(spans, first).unattributed
+    if unattributed >= 0.5:
+        rows.append(waterfall.gap_row(spans, first, unattributed, end, width))
+    rows.append(waterfall.axis_row(end, timeline.first_token_ms, width))
+    if why := slow_first_token(timeline, budget.ttft_ms):
+        rows.append(Text(why, "italic"))
+    return rows
