@@ -17,8 +17,8 @@ from backends.events import Done, Event, Meta, Status, Token
 from backends.providers import Site
 from backends.providers.auto import Auto, Options
 from backends.providers.auto import connect as connect_auto
+from tests.counterparts.llama_server import running
 from tests.fakes.echo import Echo
-from tests.providers.llama_server import running
 
 PATIENCE = 60.0
 QUESTION = " ".join(f"Line {number} of a longer question about plans and refunds." for number in range(40))
