@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/pip --disable-pip-version-check
 CONSTRAINTS = -c constraints.txt
 
-.PHONY: run test lint format screenshots eval-demo bench-screen bench-engine snapshots clean
+.PHONY: run test lint format screenshots fuzz eval-demo bench-screen bench-engine snapshots clean
 
 run: $(VENV)/run  ## install into .venv (first time: builds llama.cpp) and open the chat
 	@$(BIN)/llmchat $(ARGS)
@@ -31,6 +31,9 @@ screenshots: $(VENV)/screenshots  ## draw screenshots/ from the running app
 
 snapshots: $(VENV)/test  ## accept the screen as it is now as the tests' reference
 	$(BIN)/python -m pytest tests/tui --snapshot-update
+
+fuzz: $(VENV)/fuzz  ## ask `llmchat serve` what its OpenAPI description allows, and what it does not
+	$(BIN)/python -m tests.serve.fuzz $(ARGS)
 
 eval-demo: $(VENV)/run  ## measure the demo model
 	$(BIN)/python -m backends.demo.evaluate $(ARGS)
@@ -65,6 +68,10 @@ $(VENV)/test: $(VENV)/run
 
 $(VENV)/lint: $(VENV)/run
 	@$(PIP) install --quiet $(CONSTRAINTS) -e '.[test,lint]'
+	@touch $@
+
+$(VENV)/fuzz: $(VENV)/test
+	@$(PIP) install --quiet $(CONSTRAINTS) -e '.[test,fuzz]'
 	@touch $@
 
 $(VENV)/screenshots: $(VENV)/run

@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -18,6 +18,9 @@ from backends.backend import Feature
 from backends.errors import ConfigError
 
 T = TypeVar("T")
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 ENVIRONMENT_VARIABLE = "LLMCHAT_CONFIG"
 
@@ -56,6 +59,59 @@ class Budgets(_Table, frozen=True):
     batch: Budget = Budget(10_000, 60_000)
 
 
+class ServeTimeouts(_Table, frozen=True):
+    """What a request to `llmchat serve` may take, in seconds; 0: any time. By stage, while it stands in that stage:
+    `first_token` counts from the request's arrival, `idle` is silence in mid-answer, `total` is all of it."""
+
+    connect: _Seconds = 0.0
+    model_load: _Seconds = 0.0
+    provider_queue: _Seconds = 0.0
+    retrieval: _Seconds = 30.0
+    reranking: _Seconds = 30.0
+    context_assembly: _Seconds = 30.0
+    prefill: _Seconds = 0.0
+    first_token: _Seconds = 0.0
+    idle: _Seconds = 120.0
+    total: _Seconds = 1800.0
+
+
+class Serve(_Table, frozen=True):
+    """What `llmchat serve` allows. 0 is no limit.
+
+    - `keys`: file of the API keys (`llmchat keys`); "": in the platform's config folder. `requests_per_minute` and
+      `concurrency` hold for each key that has none of its own.
+    - `max_running`: answers made at the same time (the local engine has its own bound); `max_queue`: how many may wait
+      for that.
+    - `max_body`: bytes of a request. `max_messages` and `max_prompt_tokens` (estimated) in it, `max_tokens` asked for.
+    - `ping_interval`: seconds of silence after which a comment goes out.
+    - `retries`: how often a request is sent again whose backend was lost before its first token.
+    - `hosts`: names that clients may use for this server, beside localhost, IP addresses and `--host`.
+    - `cors_origins`: web pages of other origins that may use it.
+    - `tls_cert`, `tls_key`: PEM files.
+    - `log`: file of one JSON line a request, without prompts or keys; "": none, "-": standard error.
+    - `otel_endpoint`: an OTLP/HTTP collector (http://localhost:4318) for traces and metrics; "": none.
+    """
+
+    keys: str = ""
+    requests_per_minute: _Count = 0
+    concurrency: _Count = 0
+    max_running: _Count = 0
+    max_queue: _Count = 64
+    max_body: Annotated[int, msgspec.Meta(ge=1024)] = 8 * 1024 * 1024
+    max_messages: Annotated[int, msgspec.Meta(ge=1)] = 2000
+    max_prompt_tokens: _Count = 0
+    max_tokens: _Count = 0
+    ping_interval: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 1
+    hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
+    log: str = ""
+    otel_endpoint: str = ""
+    timeouts: ServeTimeouts = ServeTimeouts()
+
+
 DEFAULT_BACKEND = "demo"
 _KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
 _BUILT_IN: dict[str, dict[str, Any]] = {DEFAULT_BACKEND: {"type": "local", "documents": "sample"}}
@@ -69,6 +125,7 @@ class Config(_Table, frozen=True):
     ui: Ui = Ui()
     history: History = History()
     budgets: Budgets = Budgets()
+    serve: Serve = Serve()
 
     def budget(self, feature: Feature) -> Budget:
         """The budget for `feature`."""

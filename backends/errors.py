@@ -30,6 +30,7 @@ class Code(StrEnum):
     TIMEOUT_CONNECT = "TIMEOUT_CONNECT"  # no connection within timeouts.connect
     TIMEOUT_FIRST_TOKEN = "TIMEOUT_FIRST_TOKEN"  # no token within timeouts.first_token
     TIMEOUT_IDLE = "TIMEOUT_IDLE"  # nothing more for timeouts.idle, in mid-answer
+    TIMEOUT_STAGE = "TIMEOUT_STAGE"  # a stage took longer than the service allows; the message names it
     TIMEOUT_TOTAL = "TIMEOUT_TOTAL"  # not complete within timeouts.total
     TLS = "TLS"  # the certificate or the handshake
 

@@ -42,6 +42,9 @@ Docs = Annotated[
 Record = Annotated[
     Path | None, typer.Option("--record", metavar="FOLDER", help="Record every answer there, for the replay backend.")
 ]
+KeyFile = Annotated[
+    Path | None, typer.Option("--keys", metavar="FILE", help="The key file; default: the configuration's.")
+]
 
 
 def _show_version(wanted: bool) -> None:
@@ -157,6 +160,10 @@ def serve(
         str | None,
         typer.Option("--token-env", metavar="NAME", help="Environment variable with the token clients need."),
     ] = None,
+    keys: KeyFile = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Let everybody in who reaches --host, without keys.")
+    ] = False,
     resume_grace: Annotated[
         float,
         typer.Option(
@@ -175,7 +182,61 @@ def serve(
         from tui.target import Target
 
         target = Target(config, backend, url, model, api_key_env, docs)
-        return serve.run(target, host, port, uds, token_env, resume_grace)
+        return serve.run(target, serve.Listen(host, port, uds, token_env, keys, insecure), resume_grace)
+
+    leave(command)
+
+
+keys = typer.Typer(help="The API keys of `llmchat serve`.", rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("add")
+def keys_add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")],
+    file: KeyFile = None,
+    config: Config = None,
+    requests_per_minute: Annotated[
+        int, typer.Option("--rpm", min=0, metavar="N", help="Requests a minute, at most; 0: the configuration's.")
+    ] = 0,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=0, metavar="N", help="Answers at a time; 0: the configuration's.")
+    ] = 0,
+) -> None:
+    """Make a key and show it, this once: only its hash is kept."""
+
+    def command() -> ExitCode:
+        from tui.commands import keys
+
+        return keys.add(keys.path_of(file, config), name, requests_per_minute, concurrency)
+
+    leave(command)
+
+
+@keys.command("list")
+def keys_list(file: KeyFile = None, config: Config = None) -> None:
+    """List the keys: id, day, name, limits."""
+
+    def command() -> ExitCode:
+        from tui.commands import keys
+
+        return keys.show(keys.path_of(file, config))
+
+    leave(command)
+
+
+@keys.command("revoke")
+def keys_revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name or id.")],
+    file: KeyFile = None,
+    config: Config = None,
+) -> None:
+    """Take a key away. A server that runs refuses it from then on."""
+
+    def command() -> ExitCode:
+        from tui.commands import keys
+
+        return keys.revoke(keys.path_of(file, config), name)
 
     leave(command)
 

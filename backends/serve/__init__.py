@@ -2,43 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from backends.backend import Backend
+from backends.config import Serve
 
 if TYPE_CHECKING:
-    from backends.serve.models import Models
+    from backends.serve.app import Public
+    from backends.serve.guard import Access
 
 
 async def serve(
     backend: Backend,
+    settings: Serve | None = None,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     uds: str | None = None,
-    token: str | None = None,
-    models: Models | None = None,
+    access: Access | None = None,
+    public: Public | None = None,
     on_started: Callable[[str], None] | None = None,
+    reopen: Callable[[], Backend] | None = None,
     grace: float = 5.0,
     resume_grace: float = 10.0,
 ) -> None:
     """Answer with `backend` on `host`:`port` (0: any free one), or on the Unix socket `uds`, until SIGINT or SIGTERM.
 
-    `models`: what clients of OpenAI's API may ask for; without it they get the backend's default by the name "llmchat".
-    `on_started` gets the address to connect to: ``http://127.0.0.1:8000`` or ``unix:/path``. Streams that run at the
-    end have `grace` seconds. One whose reader lost the connection waits `resume_grace` seconds for him. The caller
-    keeps `backend` and closes it. Raises BackendError when the address is not to be had.
+    `settings`: limits. `access`: who may use it; without it everybody who reaches it. `public`: its models and who
+    watches. `on_started` gets the address to connect to: ``http://127.0.0.1:8000`` or ``unix:/path``. Streams that run
+    at the end have `grace` seconds. One whose reader lost the connection waits `resume_grace` seconds for him. The
+    caller keeps `backend` and closes it. On SIGHUP `reopen` opens it anew, as configuration and documents are by then;
+    streams that run stay with the former one, which is closed after its last. Raises BackendError when the address is
+    not to be had.
     """
-    from backends.serve.app import create_app
-    from backends.serve.models import Models
+    import msgspec
+
+    from backends.serve.app import Public, create_app
+    from backends.serve.guard import Access
+    from backends.serve.reload import Reloading
+    from backends.serve.retry import Retrying
     from backends.serve.server import run
 
+    settings, access = settings or Serve(), access or Access()
+    backend = Retrying(backend, settings.retries)
     app = create_app(
         backend,
-        token=token,
-        hosts=frozenset({host}),
+        settings,
+        access=msgspec.structs.replace(access, hosts=access.hosts | {host}),
         resume_grace=resume_grace,
-        models=models or Models("llmchat"),
+        public=public or Public(),
     )
-    await run(app, host=host, port=port, uds=uds, on_started=on_started, grace=grace)
+    tls = (settings.tls_cert, settings.tls_key) if settings.tls_cert else None
+
+    def open_next() -> Backend:
+        return backend if reopen is None else Retrying(reopen(), settings.retries)
+
+    reloading = Reloading(app.state.service, backend, open_next)
+    async with _in_background(reloading.run()):
+        await run(
+            app, host=host, port=port, uds=uds, tls=tls, on_started=on_started, on_hangup=reloading.want, grace=grace
+        )
+
+
+@asynccontextmanager
+async def _in_background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -23,51 +23,87 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from backends.backend import Backend
-from backends.serve.endpoint import Endpoint
-from backends.serve.guard import Guard
+from backends.backend import Backend, Feature
+from backends.config import Budget, Config, Serve
+from backends.serve.guard import Access, Guard
 from backends.serve.models import Models
-from backends.serve.requests import MAX_BODY
-from backends.serve.service import PING_INTERVAL, RESUME_GRACE, Service
+from backends.serve.observer import Observer
+from backends.serve.service import INSIDE, RESUME_GRACE, Service
+
+
+class Public(msgspec.Struct, frozen=True):
+    """What the public gets beside the native protocol: OpenAI's API with these `models`, metrics by these budgets.
+
+    `observers` are told of every request too.
+    """
+
+    models: Models = msgspec.field(default_factory=lambda: Models("llmchat"))
+    budget: Callable[[Feature], Budget] = Config().budget
+    observers: tuple[Observer, ...] = ()
 
 
 def create_app(
     backend: Backend,
+    settings: Serve = INSIDE,
     *,
-    token: str | None = None,
-    hosts: frozenset[str] = frozenset(),
-    ping_interval: float = PING_INTERVAL,
+    access: Access | None = None,
     resume_grace: float = RESUME_GRACE,
-    max_body: int = MAX_BODY,
     ready: Callable[[], bool] | None = None,
-    models: Models | None = None,
+    public: Public | None = None,
 ) -> Starlette:
     """The ASGI app that answers with `backend`, which stays the caller's to close.
 
-    `token`: what clients must bring as a Bearer token. `hosts`: names that clients may use for this server, beside
-    localhost and IP addresses. `ping_interval`: seconds of silence after which a comment goes out. `resume_grace`:
-    seconds for which a stream waits for a reader who lost the connection; 0: it ends at once. `max_body`: bytes.
-    `ready` tells whether a request would be worked on at once; without it the backend is asked by a hint. `models`:
-    what clients of OpenAI's API may ask for; without it there is no such API. `app.state.streams` is the `Streams` that
-    run.
+    `settings`: its limits. `access`: who may use it. `resume_grace`: seconds for which a stream waits for a reader who
+    lost the connection; 0: it ends at once. `ready` tells whether a request would be worked on at once; without it the
+    backend is asked by a hint. `public`: what there is beside the native protocol. `app.state.service` is the
+    `Service`, `app.state.streams` its streams.
     """
-    service = Service(backend, ping_interval=ping_interval, resume_grace=resume_grace, max_body=max_body, ready=ready)
+    access = access or Access()
+    service = Service(backend, settings, resume_grace=resume_grace, ready=ready)
     routes = [
-        Route("/v1/chat", Endpoint(service.chat), methods=["POST"]),
-        Route("/v1/chat/{id}/events", Endpoint(service.resume), methods=["GET"]),
-        Route("/v1/chat/{id}", Endpoint(service.cancel), methods=["DELETE"]),
-        Route("/v1/warm", Endpoint(service.warm), methods=["POST"]),
-        Route("/healthz", Endpoint(service.health), methods=["GET"]),
-        Route("/readyz", Endpoint(service.readiness), methods=["GET"]),
+        service.route("POST", "/v1/chat", service.chat),
+        service.route("GET", "/v1/chat/{id}/events", service.resume),
+        service.route("DELETE", "/v1/chat/{id}", service.cancel),
+        service.route("POST", "/v1/warm", service.warm),
+        service.route("GET", "/healthz", service.health),
+        service.route("GET", "/readyz", service.readiness),
     ]
-    if models is not None:
-        from backends.serve.openai import endpoint as openai
-
-        routes += openai.routes(service, models)
-    app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts, token=token)])
-    app.state.streams = service.streams
+    if public is not None:
+        routes = [*_public(service, public), *routes]  # before /v1/chat/{id}, which would take "completions" for one
+    middleware = [Middleware(Guard, access=access, on_refusal=service.refused)]
+    if access.origins:
+        middleware.insert(0, _cors(access.origins))
+    app = Starlette(routes=routes, middleware=middleware)
+    app.state.service, app.state.streams = service, service.streams
     return app
+
+
+def _public(service: Service, public: Public) -> list[Route]:
+    from backends.serve.metrics import Metrics
+    from backends.serve.openai import endpoint as openai
+    from backends.serve.openapi import OpenApi
+
+    metrics = Metrics(service.streams, public.budget)
+    service.observers += [metrics, *public.observers]
+    return [
+        *openai.routes(service, public.models),
+        service.route("GET", "/metrics", metrics.show),
+        service.route("GET", "/openapi.json", OpenApi().show),
+    ]
+
+
+def _cors(origins: frozenset[str]) -> Middleware:
+    from starlette.middleware.cors import CORSMiddleware
+
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=sorted(origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+        expose_headers=["X-LLMChat-Id", "X-LLMChat-Resume-Grace", "Retry-After", "Server-Timing"],
+    )

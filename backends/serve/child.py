@@ -54,13 +54,14 @@ def main() -> int:
 async def _serve(start: Start, handshake: int) -> None:
     """Load, answer and hold out until the leases are over. Raises BackendError when no address can be had."""
     from backends.serve.app import create_app
+    from backends.serve.guard import Access
 
     engine = Engine(start.spec.engine)
     await engine.start()
     backend = _with_documents(engine, start.spec)
     leases = Leases(start.grace, start.first_lease)
     token = secrets.token_urlsafe(32)
-    app = create_app(backend, token=token, ready=lambda: engine.state == "ready")
+    app = create_app(backend, access=Access(token), ready=lambda: engine.state == "ready")
     app.router.routes.append(leases.route)
     folder = RuntimeFolder(Path(start.folder))
     async with _listening(app, start, folder) as (url, uds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -19,13 +20,15 @@ class Handler(Protocol):
 class Endpoint:
     """Turns what its handler refuses into an answer."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, on_refusal: Callable[[Refusal], None]) -> None:
         self._handler = handler
+        self._on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._handler(scope, receive, send)
         except Refusal as refusal:
+            self._on_refusal(refusal)
             await refuse(send, refusal)
         except Disconnected:
             return

@@ -1,4 +1,4 @@
-"""What stands before every request: the Host, the Origin and the token. A local port is guarded as a public one.
+"""What stands before every request: the Host, the Origin and the key. A local port is guarded as a public one.
 
 A web page can make a browser send requests to this machine. What it cannot do is to name us: its own host name stands
 in `Host` (DNS rebinding) or in `Origin` (cross-site requests), and both are refused.
@@ -10,25 +10,61 @@ import hashlib
 import hmac
 import ipaddress
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
+import msgspec
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backends.serve.caller import Caller, note
+from backends.serve.keys import KeyRing
 from backends.serve.replies import Refusal, refuse
 
 _OPEN_PATHS = frozenset({"/healthz"})
 
 
-class Guard:
-    """ASGI middleware: 403 for a foreign Host or Origin, 401 without the token (`/healthz` needs none)."""
+class Access(msgspec.Struct, frozen=True):
+    """Who may use the service: who brings `token`, or one of `keys`; everybody where there is neither.
 
-    def __init__(self, app: ASGIApp, *, hosts: frozenset[str] = frozenset(), token: str | None = None) -> None:
-        """`hosts`: names that this server is reached by, beside localhost and IP addresses."""
+    `hosts`: names that this server is reached by, beside localhost and IP addresses. `origins`: pages elsewhere that
+    may use it. The limits are for keys that have none of their own.
+    """
+
+    token: str | None = None
+    keys: KeyRing | None = None
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    requests_per_minute: int = 0
+    concurrency: int = 0
+
+    def admit(self, authorization: str, arrived: float) -> Caller | None:
+        """The caller who brings this header, or None."""
+        owner = hashlib.sha256(authorization.encode()).digest()
+        if self.token is None and self.keys is None:
+            return Caller(arrived, owner)
+        scheme, _, secret = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        secret = secret.strip()
+        if self.token is not None and hmac.compare_digest(secret.encode(), self.token.encode()):
+            return Caller(arrived, owner, auth_ms=_ms_since(arrived))
+        key = self.keys.find(secret) if self.keys is not None else None
+        if key is None:
+            return None
+        per_minute = key.requests_per_minute or self.requests_per_minute
+        concurrency = key.concurrency or self.concurrency
+        return Caller(arrived, owner, key.id, per_minute, concurrency, _ms_since(arrived))
+
+
+class Guard:
+    """ASGI middleware: 403 for a foreign Host or Origin, 401 without a key (`/healthz` needs none)."""
+
+    def __init__(self, app: ASGIApp, *, access: Access, on_refusal: Callable[[Refusal], None]) -> None:
         self._app = app
-        self._hosts = {"localhost", *(host.lower() for host in hosts)}
-        self._token = token.encode() if token else None
+        self._access = access
+        self._hosts = {"localhost", *(host.lower() for host in access.hosts)}
+        self._on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,6 +76,7 @@ class Guard:
             self._check_origin(headers)
             self._admit(scope, headers, arrived)
         except Refusal as refusal:
+            self._on_refusal(refusal)
             extra = [(b"www-authenticate", b"Bearer")] if refusal.status == 401 else []
             await refuse(send, refusal, extra)
         else:
@@ -49,16 +86,17 @@ class Guard:
         host = headers.get("host", "")
         if not self._is_ours(host_name(host)):
             raise Refusal(403, "this server does not answer to the name in the Host header")
-        if not self._same_origin(headers.get("origin"), host):
+        origin = headers.get("origin")
+        if origin not in self._access.origins and not self._same_origin(origin, host):
             raise Refusal(403, "requests from other web pages are refused (Origin)")
 
     def _admit(self, scope: Scope, headers: Headers, arrived: float) -> None:
-        authorization = headers.get("authorization", "")
-        if scope["path"] not in _OPEN_PATHS and not self._has_token(authorization):
-            raise Refusal(401, "this server wants a token: Authorization: Bearer …")
-        owner = hashlib.sha256(authorization.encode()).digest()
-        took = None if self._token is None else (time.perf_counter() - arrived) * 1000
-        note(scope, Caller(arrived, owner, auth_ms=took))
+        caller = self._access.admit(headers.get("authorization", ""), arrived)
+        if caller is None and scope["path"] in _OPEN_PATHS:
+            caller = Caller(arrived, b"")
+        if caller is None:
+            raise Refusal(401, "this server wants a key: Authorization: Bearer …")
+        note(scope, msgspec.structs.replace(caller, traceparent=headers.get("traceparent", "")))
 
     def _is_ours(self, name: str) -> bool:
         if name in self._hosts:
@@ -72,15 +110,13 @@ class Guard:
     def _same_origin(self, origin: str | None, host: str) -> bool:
         return origin is None or urlsplit(origin).netloc.lower() == host.lower() != ""
 
-    def _has_token(self, authorization: str) -> bool:
-        if self._token is None:
-            return True
-        scheme, _, token = authorization.partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self._token)
-
 
 def host_name(host: str) -> str:
     """The name in a Host header: without the port, without the brackets of an IPv6 address, in lower case."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
+
+
+def _ms_since(arrived: float) -> float:
+    return (time.perf_counter() - arrived) * 1000

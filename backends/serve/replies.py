@@ -28,6 +28,7 @@ _STATUSES: dict[str, int] = {
     Code.TIMEOUT_CONNECT: 504,
     Code.TIMEOUT_FIRST_TOKEN: 504,
     Code.TIMEOUT_IDLE: 504,
+    Code.TIMEOUT_STAGE: 504,
     Code.TIMEOUT_TOTAL: 504,
 }
 _PASSED_ON = {f"HTTP_{status}": status for status in (400, 404, 413, 422, 429)}

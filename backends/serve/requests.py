@@ -16,9 +16,6 @@ from backends.serve.replies import Refusal
 
 T = TypeVar("T")
 
-MAX_BODY = 8 * 1024 * 1024
-"""Bytes of a request's body that are taken."""
-
 _BODY_SECONDS = 30.0
 _DECODER = msgspec.json.Decoder(ChatRequest)
 
@@ -27,9 +24,7 @@ class Disconnected(Exception):
     """The client went away before its request was complete."""
 
 
-async def read_chat(
-    headers: Mapping[str, str], receive: Receive, limit: int = MAX_BODY, *, hint: bool = False
-) -> ChatRequest:
+async def read_chat(headers: Mapping[str, str], receive: Receive, limit: int, *, hint: bool = False) -> ChatRequest:
     """The ChatRequest in the body; a `hint` may come before there is any message. Raises Refusal or Disconnected."""
     request = await read_json(headers, receive, limit, _DECODER, "a chat request")
     if not request.messages and not hint:

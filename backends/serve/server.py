@@ -20,6 +20,9 @@ from starlette.applications import Starlette
 from backends.errors import BackendError, Code
 from backends.serve.peer import same_user_only
 
+Tls = tuple[str, str]
+"""Files (PEM) of a certificate and of its key; "" where the first has both."""
+
 _KEEP_ALIVE_S = 75  # longer than the client's 60, so that a client never picks a connection that is just being closed
 _BACKLOG = 1024
 
@@ -30,29 +33,43 @@ async def run(
     host: str = "127.0.0.1",
     port: int = 0,
     uds: str | None = None,
+    tls: Tls | None = None,
     on_started: Callable[[str], None] | None = None,
+    on_hangup: Callable[[], None] | None = None,
     grace: float = 5.0,
 ) -> None:
-    """Serve `app` until SIGINT or SIGTERM (in the main thread) or until this task is cancelled; see `listening`."""
+    """Serve `app` until SIGINT or SIGTERM (in the main thread) or until this task is cancelled; see `listening`.
+
+    `on_hangup` is called on SIGHUP.
+    """
     stop = asyncio.Event()
-    async with listening(app, host=host, port=port, uds=uds, grace=grace) as address:
+    async with listening(app, host=host, port=port, uds=uds, tls=tls, grace=grace) as address:
         if on_started is not None:
             on_started(address)
-        with _on_signals(stop.set):
+        with _on_signals(stop.set, on_hangup):
             await stop.wait()
 
 
 @asynccontextmanager
 async def listening(
-    app: Starlette, *, host: str = "127.0.0.1", port: int = 0, uds: str | None = None, grace: float = 5.0
+    app: Starlette,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    uds: str | None = None,
+    tls: Tls | None = None,
+    grace: float = 5.0,
 ) -> AsyncIterator[str]:
     """Serve `app` (of `create_app`) inside the `async with`; yields the address, as `backends.sse.address` reads it.
 
     A Unix socket is open to its owner only and removed at the end; a dead one in its place is replaced. On leaving,
-    running streams have `grace` seconds to finish. Raises BackendError when the address cannot be had.
+    running streams have `grace` seconds to finish. `tls`: the certificate's file and that of its key. Raises
+    BackendError when the address cannot be had.
     """
     with _bound(host, port, uds) as (listener, address):
-        server = _Server(_config(app, uds is not None, grace))
+        server = _Server(_config(app, uds is not None, grace, tls))
+        if tls is not None:
+            address = address.replace("http:", "https:", 1)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[listener]))
             try:
@@ -70,7 +87,7 @@ async def _finish(app: Starlette, server: _Server, serving: asyncio.Task[None], 
         await asyncio.wait([serving])
 
 
-def _config(app: Starlette, local: bool, grace: float) -> uvicorn.Config:
+def _config(app: Starlette, local: bool, grace: float, tls: Tls | None) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -84,8 +101,15 @@ def _config(app: Starlette, local: bool, grace: float) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(grace)),
         backlog=_BACKLOG,
+        ssl_certfile=tls[0] if tls else None,
+        ssl_keyfile=(tls[1] or None) if tls else None,
     )
-    config.load()
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        if tls is None:
+            raise
+        raise BackendError(Code.TLS, f"{tls[0]}: the certificate and its key cannot be used: {error}") from None
     if local:
         config.http_protocol_class = same_user_only(config.http_protocol_class)
     return config
@@ -192,17 +216,20 @@ def _cannot_listen(where: str, error: OSError) -> BackendError:
 
 
 @contextmanager
-def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM call `stop`; only the main thread may say so."""
+def _on_signals(stop: Callable[[], None], on_hangup: Callable[[], None] | None) -> Iterator[None]:
+    """SIGINT and SIGTERM call `stop`, SIGHUP `on_hangup`; only the main thread may say so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as stack:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        handlers = {signal.SIGINT: stop, signal.SIGTERM: stop}
+        if on_hangup is not None and hasattr(signal, "SIGHUP"):
+            handlers[signal.SIGHUP] = on_hangup
+        for number, handler in handlers.items():
             before = signal.getsignal(number)
             try:
-                loop.add_signal_handler(number, stop)
+                loop.add_signal_handler(number, handler)
             except NotImplementedError:  # Windows: KeyboardInterrupt ends the loop instead
                 continue
             stack.callback(signal.signal, number, before)

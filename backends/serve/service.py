@@ -6,25 +6,34 @@ from collections.abc import Callable
 
 import msgspec
 from starlette.datastructures import Headers
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from backends.backend import Backend, ChatRequest
-from backends.errors import Code
+from backends.config import Serve, ServeTimeouts
+from backends.errors import BackendError, Code
 from backends.events import Error, name
-from backends.serve.caller import caller_of
+from backends.serve.caller import Caller, caller_of
+from backends.serve.endpoint import Endpoint, Handler
+from backends.serve.limits import Line, Quotas, check_size
+from backends.serve.observer import Observer
 from backends.serve.replay import Gone
-from backends.serve.replies import Refusal, reply
-from backends.serve.requests import MAX_BODY, last_event_id, read_chat
+from backends.serve.replies import Refusal, refusal_of, reply
+from backends.serve.requests import last_event_id, read_chat
 from backends.serve.stream import Stream
 from backends.serve.streams import Streams
-from backends.serve.wire import Wire
+from backends.serve.wire import NativeWire, Wire
 from backends.telemetry.timeline import Timeline
 
 RESUME_GRACE = 10.0
 """Seconds for which a stream waits for a reader who lost the connection."""
 
-PING_INTERVAL = 10.0
-"""Seconds of silence after which a comment goes out."""
+
+INSIDE = Serve(
+    max_messages=2**31,
+    timeouts=ServeTimeouts(retrieval=0, reranking=0, context_assembly=0, idle=0, total=0),
+)
+"""For who is not reached by the public: whoever stands before it has the limits."""
 
 
 class Service:
@@ -33,26 +42,47 @@ class Service:
     def __init__(
         self,
         backend: Backend,
+        settings: Serve = INSIDE,
         *,
-        ping_interval: float = PING_INTERVAL,
         resume_grace: float = RESUME_GRACE,
-        max_body: int = MAX_BODY,
         ready: Callable[[], bool] | None = None,
     ) -> None:
-        self.streams = Streams(ping_interval)
-        self.max_body = max_body
+        self.settings = settings
+        self.streams = Streams(settings.ping_interval, self._ended)
+        self.observers: list[Observer] = []
         self._backend = backend
         self._ready = ready
         self._resume_grace = resume_grace
+        self._quotas = Quotas()
+        self._line = Line(settings.max_running, settings.max_queue)
+
+    def use(self, backend: Backend) -> Backend:
+        """Answer with `backend` from now on. Returns the former one, whose streams go on."""
+        former, self._backend = self._backend, backend
+        return former
+
+    def has_streams_of(self, backend: Backend) -> bool:
+        """Whether answers of `backend` have not ended."""
+        return any(stream.backend is backend for stream in self.streams)
+
+    def route(self, method: str, path: str, handler: Handler) -> Route:
+        """The route of a handler."""
+        return Route(path, Endpoint(handler, self.refused), methods=[method])
+
+    def refused(self, refusal: Refusal) -> None:
+        """A request was refused."""
+        for observer in self.observers:
+            observer.refused(refusal)
 
     async def chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/chat."""
         headers = Headers(scope=scope)
-        request = await read_chat(headers, receive, self.max_body)
-        request = msgspec.structs.replace(request, key=headers.get("idempotency-key", request.key))
-        stream = self.streams.with_key(caller_of(scope).owner, request.key)
+        request = await read_chat(headers, receive, self.settings.max_body)
+        caller = caller_of(scope)
+        request = _of(caller, msgspec.structs.replace(request, key=headers.get("idempotency-key", request.key)))
+        stream = self.streams.with_key(caller.owner, request.key)
         if stream is None:
-            stream = self._begin(Stream(self._backend, request, caller_of(scope), self._resume_grace))
+            stream = self._begin(request, caller, NativeWire)
         elif stream.request != request:
             raise Refusal(422, "this Idempotency-Key was used for another request")
         await self._read(stream, 0, receive, send)
@@ -66,7 +96,8 @@ class Service:
         send: Send,
     ) -> None:
         """Answer `request` in another form than the native one; who loses the connection loses the answer."""
-        stream = self._begin(Stream(self._backend, request, caller_of(scope), make_wire=make_wire))
+        caller = caller_of(scope)
+        stream = self._begin(_of(caller, request), caller, make_wire)
         await self.streams.read(stream, receive, send)
 
     async def resume(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +123,9 @@ class Service:
 
     async def warm(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/warm."""
-        met = await self._backend.warm(await read_chat(Headers(scope=scope), receive, self.max_body, hint=True))
+        request = await read_chat(Headers(scope=scope), receive, self.settings.max_body, hint=True)
+        check_size(request, self.settings)
+        met = await self._backend.warm(_of(caller_of(scope), request))
         if met is None:
             await reply(send, 204, None)
         else:
@@ -116,11 +149,32 @@ class Service:
             return "ready"
         return met.message if isinstance(met, Error) else met.status
 
-    def _begin(self, stream: Stream) -> Stream:
+    def _begin(self, request: ChatRequest, caller: Caller, make_wire: Callable[[str, Timeline], Wire]) -> Stream:
+        """A stream that has its place, or its place in the line. Raises Refusal."""
         if self.streams.draining:
             raise Refusal(503, "the server is shutting down", Code.SHUTDOWN, retry_after=1.0)
+        check_size(request, self.settings)
+        try:
+            self._line.check()
+        except BackendError as error:
+            raise refusal_of(error.event()) from None
+        self._quotas.enter(caller)
+        stream = Stream(
+            self._backend,
+            request,
+            caller,
+            grace=self._resume_grace,
+            make_wire=make_wire,
+            line=self._line,
+            timeouts=self.settings.timeouts,
+        )
         self.streams.start(stream)
         return stream
+
+    def _ended(self, stream: Stream) -> None:
+        self._quotas.leave(stream.caller)
+        for observer in self.observers:
+            observer.ended(stream)
 
     async def _read(self, stream: Stream, after: int, receive: Receive, send: Send) -> None:
         try:
@@ -138,3 +192,8 @@ class Service:
 
 def _no_such_stream() -> Refusal:
     return Refusal(404, "there is no such stream, or nobody came back to it in time", Code.NOT_FOUND)
+
+
+def _of(caller: Caller, request: ChatRequest) -> ChatRequest:
+    """`request` in its caller's partition of the caches. Without keys it is whoever stands before us that says it."""
+    return msgspec.structs.replace(request, partition=caller.id) if caller.id else request

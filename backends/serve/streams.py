@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Iterator
 
 from starlette.types import Receive, Send
 
@@ -20,8 +21,10 @@ class Streams:
     `draining`: no new ones are taken.
     """
 
-    def __init__(self, ping_interval: float) -> None:
+    def __init__(self, ping_interval: float, on_end: Callable[[Stream], None] = lambda _: None) -> None:
+        """`on_end` is told of every stream that has had its last event."""
         self.draining = False
+        self._on_end = on_end
         self._ping_interval = ping_interval
         self._known: dict[str, Stream] = {}
         self._by_key: dict[tuple[bytes, str], Stream] = {}
@@ -35,6 +38,10 @@ class Streams:
     def __len__(self) -> int:
         """Those that have not ended."""
         return len(self._running)
+
+    def __iter__(self) -> Iterator[Stream]:
+        """Those that have not ended."""
+        return (self._known[stream_id] for stream_id in self._running if stream_id in self._known)
 
     def find(self, stream_id: str, owner: bytes) -> Stream | None:
         """The stream `stream_id`, if there is one and `owner` asked for it."""
@@ -105,6 +112,7 @@ class Streams:
 
     def _ended(self, stream: Stream) -> None:
         del self._running[stream.id]
+        self._on_end(stream)
         if stream.id in self._known:
             self._kept += stream.replay.kept
         for other in [*self._known.values()] if self._kept > MAX_ENDED else ():

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from backends import config, providers
-from backends.config import Budget, Budgets, Config, History, Ui
+from backends.config import Budget, Budgets, Config, History, Serve, ServeTimeouts, Ui
 from backends.sse.timeouts import Timeouts
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
@@ -39,6 +39,8 @@ def test_every_general_key_is_in_it() -> None:
     assert set(table["history"]) == fields(History)
     assert set(table["budgets"]) == fields(Budgets)
     assert set(table["budgets"]["chat"]) == fields(Budget)
+    assert set(table["serve"]) == fields(Serve)
+    assert set(table["serve"]["timeouts"]) == fields(ServeTimeouts)
 
 
 @pytest.mark.parametrize("type_name", providers.types())
@@ -56,6 +58,7 @@ def test_what_it_shows_as_defaults_are_the_defaults() -> None:
     file = config.parse(UNCOMMENTED)
     assert file.config.ui == Ui()
     assert file.config.budgets == Budgets()
+    assert file.config.serve == Serve()
     for name, options in providers.check(file).items():
         kind = type(options)
         for field in msgspec.structs.fields(kind):

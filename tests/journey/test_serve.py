@@ -84,8 +84,27 @@ def test_a_token(start: Start, tmp_path: Path, there: ScriptedServer, home: dict
     address = address_of(service)
     code, out, err = finished(start("ask", "--config", client(tmp_path, address), "q"))
     assert (code, out) == (ExitCode.FAILED, "")
-    assert "token" in err
+    assert "key" in err
     config = client(tmp_path, address, 'api_key_env = "SERVICE_TOKEN"')
     assert finished(start("ask", "--config", config, "q"))[:2] == (ExitCode.COMPLETE, "ok\n")
+    service.terminate()
+    assert finished(service)[0] == ExitCode.COMPLETE
+
+
+def test_keys(start: Start, tmp_path: Path, there: ScriptedServer, home: dict[str, str]) -> None:
+    """Made, listed, needed, taken away while the server runs."""
+    config, keys = there.configuration(tmp_path), ("--keys", tmp_path / "keys.json")
+    code, secret, _ = finished(start("keys", "add", "ann", *keys, "--rpm", 60))
+    assert code == ExitCode.COMPLETE
+    assert finished(start("keys", "list", *keys))[1].strip().endswith("ann  (60 requests a minute)")
+    service = start("serve", "--config", config, "--host", "0.0.0.0", "--port", 0, *keys)
+    address = address_of(service).replace("0.0.0.0", "127.0.0.1")
+    home["ANN"] = secret.strip()
+    mine = client(tmp_path, address, 'api_key_env = "ANN"')
+    assert finished(start("ask", "--config", mine, "q"))[:2] == (ExitCode.COMPLETE, "ok\n")
+    assert finished(start("keys", "revoke", "ann", *keys))[0] == ExitCode.COMPLETE
+    code, _, err = finished(start("ask", "--config", mine, "q"))
+    assert code == ExitCode.FAILED
+    assert "key" in err
     service.terminate()
     assert finished(service)[0] == ExitCode.COMPLETE

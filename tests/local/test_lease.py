@@ -12,6 +12,7 @@ from backends.errors import BackendError, Code
 from backends.local.lease import Lease
 from backends.local.spec import Endpoint
 from backends.serve.app import create_app
+from backends.serve.guard import Access
 from backends.serve.lease import Leases
 from backends.serve.server import listening
 from tests.fakes.echo import Echo
@@ -21,7 +22,7 @@ PATIENCE = 20.0
 
 @asynccontextmanager
 async def granting(leases: Leases) -> AsyncIterator[Endpoint]:
-    app = create_app(Echo(), token="secret")
+    app = create_app(Echo(), access=Access("secret"))
     app.router.routes.append(leases.route)
     async with listening(app, grace=0.1) as url:
         yield Endpoint(1, url, "", "secret")

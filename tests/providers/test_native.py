@@ -17,6 +17,7 @@ from backends.events import Citation, Done, Error, Event, Meta, Reasoning, Statu
 from backends.providers import open_backend
 from backends.providers.native import Native
 from backends.serve.app import create_app
+from backends.serve.guard import Access
 from backends.serve.server import listening
 from backends.sse.timeouts import Timeouts
 from backends.telemetry.stages import Span
@@ -118,7 +119,7 @@ class TestAgainstServe:
 
     async def test_token_and_model_are_sent(self) -> None:
         backend = Scripted(*answer("a"))
-        async with listening(create_app(backend, token="secret")) as url:
+        async with listening(create_app(backend, access=Access("secret"))) as url:
             for native, code in ((Native(url, token="secret", model="m"), None), (Native(url), "HTTP_401")):
                 last = (await read(native.stream(REQUEST)))[-1]
                 assert getattr(last, "code", None) == code

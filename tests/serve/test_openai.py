@@ -13,6 +13,7 @@ from backends.backend import ChatRequest, Message, Sampling
 from backends.engine import Engine, EngineOptions
 from backends.errors import Code
 from backends.events import Citation, Done, Error, Logprob, Meta, Reasoning, Status, Token
+from backends.serve.app import Public
 from backends.serve.models import Models
 from backends.telemetry.stages import Span
 from tests.engine.conftest import EXACT
@@ -36,9 +37,9 @@ SOURCE = Citation("faq.md", "S1", snippet="Yes.")
 
 
 @pytest.fixture
-def models() -> Models:
+def public() -> Public:
     """A backend of one model."""
-    return Models("tiny")
+    return Public(Models("tiny"))
 
 
 def chunks(response: httpx.Response) -> list[dict[str, Any]]:
@@ -54,7 +55,7 @@ async def post(service: Service, **more: Any) -> httpx.Response:
 
 
 class TestWhole:
-    async def test_a_completion(self, start: Start, models: Models) -> None:
+    async def test_a_completion(self, start: Start, public: Public) -> None:
         script = (
             Status("prefilling"),
             TOLD,
@@ -65,7 +66,7 @@ class TestWhole:
             LAST,
             Done(2, 9.0),
         )
-        service = await start(Scripted(*script), models=models)
+        service = await start(Scripted(*script), public=public)
 
         response = await post(service)
 
@@ -94,8 +95,8 @@ class TestWhole:
             },
         }
 
-    async def test_its_times(self, start: Start, models: Models) -> None:
-        service = await start(Scripted(TOLD, Token("a"), Token("b"), LAST, Done(2, 9.0)), models=models)
+    async def test_its_times(self, start: Start, public: Public) -> None:
+        service = await start(Scripted(TOLD, Token("a"), Token("b"), LAST, Done(2, 9.0)), public=public)
 
         response = await post(service)
 
@@ -115,10 +116,10 @@ class TestWhole:
         assert response.json()["stages"] == {"provider_queue": 2.0, "prefill": 4.0, "total_generation": 10.0}
         assert response.headers["server-timing"] == "provider_queue;dur=2.0, prefill;dur=4.0, total_generation;dur=10.0"
 
-    async def test_a_reader_that_goes_away_ends_it(self, start: Start, models: Models) -> None:
+    async def test_a_reader_that_goes_away_ends_it(self, start: Start, public: Public) -> None:
         hold = Hold()
         backend = Scripted(Token("a"), hold)
-        service = await start(backend, models=models)
+        service = await start(backend, public=public)
         asking = asyncio.create_task(post(service))
         await asyncio.wait_for(hold.reached.wait(), PATIENCE)
 
@@ -128,7 +129,7 @@ class TestWhole:
 
 
 class TestChunks:
-    async def test_a_stream(self, start: Start, models: Models) -> None:
+    async def test_a_stream(self, start: Start, public: Public) -> None:
         script = (
             Status("prefilling"),
             TOLD,
@@ -139,7 +140,7 @@ class TestChunks:
             LAST,
             Done(2, 9.0),
         )
-        service = await start(Scripted(*script), models=models)
+        service = await start(Scripted(*script), public=public)
 
         response = await post(service, stream=True)
 
@@ -162,8 +163,8 @@ class TestChunks:
         assert not any("usage" in each for each in found)
         assert found[-1]["timings"]["predicted_n"] == 2
 
-    async def test_usage_where_it_is_asked_for(self, start: Start, models: Models) -> None:
-        service = await start(Scripted(TOLD, Token("a"), LAST, Done(2, 9.0, "length")), models=models)
+    async def test_usage_where_it_is_asked_for(self, start: Start, public: Public) -> None:
+        service = await start(Scripted(TOLD, Token("a"), LAST, Done(2, 9.0, "length")), public=public)
 
         *others, last = chunks(await post(service, stream=True, stream_options={"include_usage": True}))
 
@@ -173,27 +174,27 @@ class TestChunks:
         assert last["usage"]["prompt_tokens_details"] == {"cached_tokens": 8}
         assert last["timings"]["cache_n"] == 8
 
-    async def test_an_answer_without_text(self, start: Start, models: Models) -> None:
-        service = await start(Scripted(Done(0, 1.0)), models=models)
+    async def test_an_answer_without_text(self, start: Start, public: Public) -> None:
+        service = await start(Scripted(Done(0, 1.0)), public=public)
 
         first, last = chunks(await post(service, stream=True))
 
         assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
         assert last["choices"][0]["finish_reason"] == "stop"
 
-    async def test_a_disconnect_ends_it(self, start: Start, models: Models) -> None:
+    async def test_a_disconnect_ends_it(self, start: Start, public: Public) -> None:
         hold = Hold()
         backend = Scripted(Token("a"), hold)
-        service = await start(backend, models=models)
+        service = await start(backend, public=public)
 
         async with service.http.stream("POST", PATH, json=ASKED | {"stream": True}):
             await asyncio.wait_for(hold.reached.wait(), PATIENCE)
 
         await eventually(lambda: (backend.streaming, backend.cut, len(service.streams)) == (0, 1, 0))
 
-    async def test_it_can_be_cancelled_but_not_resumed(self, start: Start, models: Models) -> None:
+    async def test_it_can_be_cancelled_but_not_resumed(self, start: Start, public: Public) -> None:
         hold = Hold()
-        service = await start(Scripted(Token("a"), hold), models=models)
+        service = await start(Scripted(Token("a"), hold), public=public)
 
         async with service.http.stream("POST", PATH, json=ASKED | {"stream": True}) as response:
             await asyncio.wait_for(hold.reached.wait(), PATIENCE)
@@ -204,9 +205,9 @@ class TestChunks:
 
         assert text.endswith("data: [DONE]\n\n")
 
-    async def test_silence_is_filled_with_comments(self, start: Start, models: Models) -> None:
+    async def test_silence_is_filled_with_comments(self, start: Start, public: Public) -> None:
         hold = Hold()
-        service = await start(Scripted(hold, *answer("a")), models=models, ping_interval=0.05)
+        service = await start(Scripted(hold, *answer("a")), public=public, ping_interval=0.05)
 
         async with service.http.stream("POST", PATH, json=ASKED | {"stream": True}) as response:
             text = ""
@@ -217,9 +218,9 @@ class TestChunks:
 
         assert text.endswith("data: [DONE]\n\n")
 
-    async def test_log_probabilities(self, start: Start, models: Models) -> None:
+    async def test_log_probabilities(self, start: Start, public: Public) -> None:
         told = Logprob("é", -0.5, 7, (Logprob("é", -0.5, 7), Logprob("e", -1.5, 8)))
-        service = await start(Scripted(Token("é", logprobs=(told,)), Done(1, 1.0)), models=models)
+        service = await start(Scripted(Token("é", logprobs=(told,)), Done(1, 1.0)), public=public)
         entry = {
             "token": "é",
             "logprob": -0.5,
@@ -253,9 +254,9 @@ class TestFailures:
         ids=lambda value: value.code if isinstance(value, Error) else "",
     )
     async def test_before_the_answer_it_is_the_http_status(
-        self, start: Start, models: Models, error: Error, status: int, kind: str, stream: bool
+        self, start: Start, public: Public, error: Error, status: int, kind: str, stream: bool
     ) -> None:
-        service = await start(Scripted(Status("queued", position=1), error), models=models)
+        service = await start(Scripted(Status("queued", position=1), error), public=public)
 
         response = await post(service, stream=stream)
 
@@ -264,22 +265,22 @@ class TestFailures:
         assert (body["code"], body["message"], body["type"]) == (error.code, error.message, kind)
         assert response.headers.get("retry-after") == ("3" if error.retry_after else None)
 
-    async def test_in_the_middle_it_is_a_chunk(self, start: Start, models: Models) -> None:
-        service = await start(Scripted(Token("a"), Error(Code.ENGINE_DIED, "gone")), models=models)
+    async def test_in_the_middle_it_is_a_chunk(self, start: Start, public: Public) -> None:
+        service = await start(Scripted(Token("a"), Error(Code.ENGINE_DIED, "gone")), public=public)
 
         text = (await post(service, stream=True)).text
 
         assert json.loads(text.splitlines()[-2].removeprefix("data: "))["error"]["code"] == "ENGINE_DIED"
         assert "[DONE]" not in text
 
-    async def test_in_the_middle_of_a_whole_one_it_is_the_status(self, start: Start, models: Models) -> None:
-        service = await start(Scripted(Token("a"), Error(Code.ENGINE_DIED, "gone")), models=models)
+    async def test_in_the_middle_of_a_whole_one_it_is_the_status(self, start: Start, public: Public) -> None:
+        service = await start(Scripted(Token("a"), Error(Code.ENGINE_DIED, "gone")), public=public)
 
         assert (await post(service)).status_code == 502
 
-    async def test_after_a_silence_it_is_a_chunk_too(self, start: Start, models: Models) -> None:
+    async def test_after_a_silence_it_is_a_chunk_too(self, start: Start, public: Public) -> None:
         hold = Hold()
-        service = await start(Scripted(hold, Error(Code.OVERLOADED, "busy")), models=models, ping_interval=0.05)
+        service = await start(Scripted(hold, Error(Code.OVERLOADED, "busy")), public=public, ping_interval=0.05)
 
         async with service.http.stream("POST", PATH, json=ASKED | {"stream": True}) as response:
             assert response.status_code == 200
@@ -290,9 +291,9 @@ class TestFailures:
 
 
 class TestRequests:
-    async def test_everything_reaches_the_backend(self, start: Start, models: Models) -> None:
+    async def test_everything_reaches_the_backend(self, start: Start, public: Public) -> None:
         backend = Scripted(*answer("a"))
-        service = await start(backend, models=models)
+        service = await start(backend, public=public)
         schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
 
         response = await post(
@@ -372,10 +373,10 @@ class TestRequests:
         ],
     )
     async def test_what_cannot_be_had_is_refused_by_name(
-        self, start: Start, models: Models, more: dict[str, Any], status: int, param: str, says: str
+        self, start: Start, public: Public, more: dict[str, Any], status: int, param: str, says: str
     ) -> None:
         backend = Scripted(*answer("a"))
-        service = await start(backend, models=models)
+        service = await start(backend, public=public)
 
         response = await post(service, **more)
 
@@ -390,7 +391,7 @@ class TestRequests:
             return ("big", "small")
 
         backend = Scripted(*answer("a"))
-        service = await start(backend, models=Models("box", listed))
+        service = await start(backend, public=Public(Models("box", listed)))
 
         assert [model["id"] for model in (await service.http.get("/v1/models")).json()["data"]] == [
             "box",
@@ -404,12 +405,12 @@ class TestRequests:
         assert [request.model for request in backend.requests] == [None, "big"]
 
 
-async def test_a_real_engine(start: Start, models: Models, tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_a_real_engine(start: Start, public: Public, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Greedy, whole and streamed, cached the second time, cut at a token limit, with a schema."""
     model = write_model(tmp_path_factory.mktemp("models") / "openai.gguf", context=1024)
     engine = Engine(EngineOptions(**({"model": str(model)} | EXACT)))
     await engine.ready()
-    service = await start(engine, models=models)
+    service = await start(engine, public=public)
     asked = {
         "messages": [{"role": "user", "content": "pause the annual plan " * 20}],
         "max_tokens": 12,

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from backends.serve.guard import Access
 from backends.serve.replies import Refusal
 from backends.serve.requests import Disconnected, read_chat
 from tests.fakes.scripted import Scripted, answer
@@ -95,7 +96,7 @@ async def test_a_client_that_goes_away_in_its_body() -> None:
         return messages.pop(0)
 
     with pytest.raises(Disconnected):
-        await read_chat(JSON, receive)
+        await read_chat(JSON, receive, 1000)
 
 
 async def test_unknown_paths_and_methods(start: Start) -> None:
@@ -146,14 +147,14 @@ def test_no_body_makes_more_than_a_refusal(body: bytes) -> None:
         return {"type": "http.request", "body": body, "more_body": False}
 
     with pytest.raises(Refusal) as caught:
-        asyncio.run(read_chat(JSON, receive))
+        asyncio.run(read_chat(JSON, receive, 1_000_000))
     assert caught.value.status == 400
 
 
 class TestGuard:
     @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1:1", "[::1]:80", "box.lan", "192.168.1.5"])
     async def test_names_that_are_ours(self, start: Start, host: str) -> None:
-        service = await start(Scripted(), hosts=frozenset({"box.lan"}))
+        service = await start(Scripted(), access=Access(hosts=frozenset({"box.lan"})))
 
         assert (await service.http.get("/readyz", headers={"host": host})).status_code == 200
 
@@ -185,7 +186,7 @@ class TestGuard:
     @pytest.mark.parametrize("given", [None, "Bearer wrong", "Bearer x", "Basic right", "right", "Bearer ri\u00e9ght"])
     async def test_without_the_token_nothing(self, start: Start, given: str | None) -> None:
         backend = Scripted(*answer("a"))
-        service = await start(backend, token="right")
+        service = await start(backend, access=Access("right"))
         headers = httpx.Headers({"authorization": given} if given is not None else {}, encoding="utf-8")
 
         response = await service.http.post("/v1/chat", json=CHAT, headers=headers)
@@ -195,7 +196,7 @@ class TestGuard:
         assert backend.requests == []
 
     async def test_with_the_token(self, start: Start) -> None:
-        service = await start(Scripted(), token="right")
+        service = await start(Scripted(), access=Access("right"))
 
         assert (await service.http.get("/readyz", headers={"authorization": "bearer right"})).status_code == 200
         assert (await service.http.get("/healthz")).status_code == 200

@@ -6,48 +6,116 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from backends import providers
-from backends.config import ConfigFile
-from backends.errors import BackendError, Code
+from backends.backend import Backend, ChatRequest
+from backends.config import ConfigFile, Serve
+from backends.errors import BackendError, Code, ConfigError
 from backends.serve import serve
+from backends.serve.access_log import opened
+from backends.serve.app import Public
+from backends.serve.guard import Access
+from backends.serve.keys import KeyRing, default_path, read
 from backends.serve.models import Models
+from backends.serve.openapi import version
+from backends.serve.traces import exporting
 from tui import log_file
 from tui.exit_codes import ExitCode
 from tui.target import Target
 
 
-def run(target: Target, host: str, port: int, uds: Path | None, token_env: str | None, resume_grace: float) -> ExitCode:
+class Listen(msgspec.Struct, frozen=True):
+    """Where to listen, and for whom. `insecure`: for everybody who reaches it, without a key."""
+
+    host: str
+    port: int
+    uds: Path | None
+    token_env: str | None
+    keys: Path | None
+    insecure: bool
+
+
+def run(target: Target, listen: Listen, resume_grace: float) -> ExitCode:
     """Serve until Ctrl-C or SIGTERM. Raises BackendError."""
     file = target.load()
     providers.check(file)
-    token = _token(token_env)
-    if uds is None and token is None and not _is_loopback(host):
-        raise BackendError(Code.CONFIG, f"others can reach {host}: set a token for them (--token-env NAME)")
+    settings = file.config.serve
+    access = _access(file, listen)
     log_file.start()
-    backend = providers.open_backend(file)
+    exported = exporting(settings.otel_endpoint, file.config.backend, version())
+    with opened(_path(file, settings.log)) as logs, exported as traces:
+        public = Public(_models(file), file.config.budget, (*logs, *traces))
+        asyncio.run(_serve(target, file, listen, access, public, resume_grace))
+    return ExitCode.COMPLETE
 
+
+async def _serve(
+    target: Target, file: ConfigFile, listen: Listen, access: Access, public: Public, resume_grace: float
+) -> None:
     def started(address: str) -> None:
         print(f"Serving {file.config.backend} on {address} (Ctrl-C stops)", flush=True)
 
-    async def answer() -> None:
-        async with contextlib.aclosing(backend):
-            socket = str(uds) if uds else None
-            await serve(
-                backend,
-                host=host,
-                port=port,
-                uds=socket,
-                token=token,
-                models=_models(file),
-                on_started=started,
-                resume_grace=resume_grace,
-            )
+    async with contextlib.aclosing(providers.open_backend(file)) as backend, _warming(backend):
+        await serve(
+            backend,
+            _with_paths(file),
+            host=listen.host,
+            port=listen.port,
+            uds=str(listen.uds) if listen.uds else None,
+            access=access,
+            public=public,
+            on_started=started,
+            reopen=lambda: providers.open_backend(target.load()),
+            resume_grace=resume_grace,
+        )
 
-    asyncio.run(answer())
-    return ExitCode.COMPLETE
+
+@contextlib.asynccontextmanager
+async def _warming(backend: Backend) -> AsyncIterator[None]:
+    """A model begins to load before anybody asks."""
+    warming = asyncio.create_task(backend.warm(ChatRequest(())))
+    try:
+        yield
+    finally:
+        warming.cancel()
+        await asyncio.wait([warming])
+
+
+def _access(file: ConfigFile, listen: Listen) -> Access:
+    """Who may use it. Raises ConfigError where that is everybody who can reach another address than loopback."""
+    settings = file.config.serve
+    token = _token(listen.token_env)
+    named = listen.keys or (Path(_path(file, settings.keys)) if settings.keys else None)
+    path = named or default_path()
+    keys = KeyRing(path) if named or read(path) else None
+    if not (listen.uds or token or keys or listen.insecure or _is_loopback(listen.host)):
+        message = f"others can reach {listen.host}: make keys for them (llmchat keys add NAME), or set a token for them"
+        raise ConfigError(f"{message} (--token-env NAME); --insecure lets everybody in")
+    return Access(
+        token,
+        keys,
+        frozenset(settings.hosts),
+        frozenset(settings.cors_origins),
+        settings.requests_per_minute,
+        settings.concurrency,
+    )
+
+
+def _with_paths(file: ConfigFile) -> Serve:
+    settings = file.config.serve
+    cert, key = _path(file, settings.tls_cert), _path(file, settings.tls_key)
+    return msgspec.structs.replace(settings, tls_cert=cert, tls_key=key)
+
+
+def _path(file: ConfigFile, text: str) -> str:
+    """A path of the configuration: relative to the file's folder."""
+    folder = file.path.parent if file.path else Path()
+    return text if text in ("", "-") else str(folder / Path(text).expanduser())
 
 
 def _models(file: ConfigFile) -> Models:

@@ -10,7 +10,6 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from backends.errors import Code
-from backends.serve.endpoint import Endpoint
 from backends.serve.models import Models
 from backends.serve.openai.answer import ChunkWire, WholeWire
 from backends.serve.openai.forms import CompletionRequest, Model, ModelList
@@ -28,9 +27,9 @@ def routes(service: Service, models: Models) -> list[Route]:
     """The routes, on the streams of `service`."""
     completions = Completions(service, models)
     return [
-        Route("/v1/chat/completions", Endpoint(completions.complete), methods=["POST"]),
-        Route("/v1/models", Endpoint(completions.list), methods=["GET"]),
-        Route("/v1/models/{model:path}", Endpoint(completions.show), methods=["GET"]),
+        service.route("POST", "/v1/chat/completions", completions.complete),
+        service.route("GET", "/v1/models", completions.list),
+        service.route("GET", "/v1/models/{model:path}", completions.show),
     ]
 
 
@@ -45,7 +44,7 @@ class Completions:
     async def complete(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A completion, or the stream of its chunks. A failure before the first of them is an HTTP error."""
         asked = await read_json(
-            Headers(scope=scope), receive, self._service.max_body, _DECODER, "a chat completion request"
+            Headers(scope=scope), receive, self._service.settings.max_body, _DECODER, "a chat completion request"
         )
         request = chat_request(asked, self._models.resolve(asked.model))
         include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
