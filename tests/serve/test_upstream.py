@@ -13,8 +13,8 @@ import pytest
 from backends.providers.openai import OpenAI, Options
 from backends.serve.app import Public
 from backends.serve.models import Models
+from tests.counterparts.llama_server import running
 from tests.fakes.openai_server import openai_server
-from tests.providers.llama_server import running
 from tests.serve.conftest import Service, Start, eventually
 
 FORMS = [
