@@ -141,6 +141,7 @@ class AnswerWorker:
             return
         backend_name = run.turn.backend
         price = self._output_price(backend_name)
+        run.timeline.messages = request.messages
         run.timeline.asked = Asked(backend_name, request.feature, request.token_limit, price)
         try:
             async with asyncio.TaskGroup() as group:

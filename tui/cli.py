@@ -326,6 +326,25 @@ def stats(
     leave(command)
 
 
+@app.command()
+def explain(
+    turn: Annotated[
+        int | None, typer.Argument(metavar="TURN", help="Its number in llmchat stats; else the newest.")
+    ] = None,
+    config: Config = None,
+    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+) -> None:
+    """Why an answer was slow: where its time went, what that was, and the next step."""
+
+    def command() -> ExitCode:
+        from tui.commands import explain
+        from tui.target import Target
+
+        return explain.run(Target(config=config), turn, json)
+
+    leave(command)
+
+
 bench = typer.Typer(help="Measure: load on any backend, or our engine beside llama-server.", rich_markup_mode=None)
 app.add_typer(bench, name="bench", invoke_without_command=True)
 

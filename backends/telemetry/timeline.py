@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from backends.backend import Feature
+from backends.backend import Feature, Message
 from backends.events import Done, Error, Event, Meta, Reasoning, Status, StatusName, Token
 from backends.telemetry.arrivals import pack, unpack
 from backends.telemetry.gaps import Gaps
+from backends.telemetry.prompt_print import MessagePrint, fingerprint
 from backends.telemetry.stages import Span, Stage
 
 Outcome = Literal["running", "complete", "truncated", "cancelled", "interrupted", "failed"]
@@ -76,6 +77,7 @@ class _Record(msgspec.Struct, omit_defaults=True):
     arrivals: bytes = b""
     asked: Asked = Asked()
     queue_position: int = 0
+    prompt: tuple[MessagePrint, ...] = ()
 
 
 class Timeline:
@@ -99,11 +101,13 @@ class Timeline:
         self.error: Error | None = None
         self.detail = ""  # why it ended, where the outcome does not say enough
         self.queue_position = 0  # its place in the queue when it came there, from 1
+        self.messages: tuple[Message, ...] = ()  # what was asked; only its fingerprint is stored
         self.tokens = 0
         self.chunk_ms = array("d")
         self.chunk_tokens = array("H")
         self.gaps = Gaps(self.chunk_ms)
         self._reported: dict[tuple[Stage, str], Span] = {}
+        self._prompt: tuple[MessagePrint, ...] = ()
         self._seen: list[Span] = []  # what the arrival of status events suggests, oldest first
         self._dated = False  # the stage of the standing status was dated by its server
 
@@ -112,6 +116,13 @@ class Timeline:
         """The place in the queue now, from 1; 0 where it does not wait there, or is not told."""
         waits = self.outcome == "running" and self.first_token_ms is None and self.status is not None
         return self.status.position if waits and self.status and self.status.status == "queued" else 0
+
+    @property
+    def prompt(self) -> tuple[MessagePrint, ...]:
+        """The fingerprint of what was asked."""
+        if not self._prompt and self.messages:
+            self._prompt = fingerprint(self.messages)
+        return self._prompt
 
     def add(self, event: Event, at: float) -> None:
         """Take in one event that arrived at `at`."""
@@ -170,6 +181,7 @@ class Timeline:
             arrivals=pack(self.chunk_ms, self.chunk_tokens),
             asked=self.asked,
             queue_position=self.queue_position,
+            prompt=self.prompt,
         )
         return msgspec.msgpack.encode(record)
 
@@ -186,7 +198,7 @@ class Timeline:
         times, counts = unpack(record.arrivals) if record.arrivals else _old_arrivals(record)
         timeline.chunk_ms.extend(times)
         timeline.chunk_tokens.extend(counts)
-        timeline._seen = record.spans
+        timeline._seen, timeline._prompt = record.spans, record.prompt
         return timeline
 
     def _after_first_token(self, first: float, now: float, reported: set[Stage]) -> list[Span]:

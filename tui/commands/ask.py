@@ -179,6 +179,7 @@ class _Answer:
         file, request = self._target.load(), self._request
         self._file, config = file, file.config
         price = config.output_price(config.backend)
+        self.timeline.messages = request.messages
         self.timeline.asked = Asked(config.backend, request.feature, request.token_limit, price)
         return providers.open_backend(file)
 

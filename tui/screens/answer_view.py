@@ -7,7 +7,8 @@ from functools import partial
 
 from backends.config import Budget
 from backends.events import Status
-from backends.telemetry.explain import slow_first_token
+from backends.telemetry.explain import slow_first_token, slow_generation
+from backends.telemetry.timeline import Timeline
 from tui.conversation import CONTINUABLE, Turn
 from tui.widgets.message_head import Version
 from tui.widgets.plain import plain
@@ -137,10 +138,14 @@ class TranscriptView:
             self._transcript.add("error", f"{plain(error.message)}\n{error.code} · {again}", key=_error_key(turn))
 
     def _note(self, turn: Turn) -> str | None:
-        slow = slow_first_token(turn.timeline, self._budget.ttft_ms) if turn.timeline else None
+        slow = _why_slow(turn.timeline, self._budget) if turn.timeline else None
         detail = turn.timeline.detail if turn.timeline else None
         cut = "Ctrl+G continues" if turn.outcome in CONTINUABLE and turn.content and not detail else None
         return " · ".join(part for part in (detail, cut, slow) if part) or None
+
+
+def _why_slow(timeline: Timeline, budget: Budget) -> str | None:
+    return slow_first_token(timeline, budget.ttft_ms) or slow_generation(timeline)
 
 
 def message_key(turn: Turn) -> str:

@@ -7,7 +7,7 @@ import time
 from rich.text import Text
 
 from backends.config import Budget
-from backends.telemetry.explain import slow_first_token
+from backends.telemetry.explain import slow_first_token, slow_generation
 from backends.telemetry.summary import account
 from backends.telemetry.timeline import Timeline
 from backends.telemetry.turns import TurnNumbers
@@ -32,8 +32,8 @@ def heading(turn: TurnNumbers) -> Text:
     return line
 
 
-def drawn(timeline: Timeline, width: int, budget: Budget) -> list[Text]:
-    """The waterfall of a turn, and one line on why its first token was slow, where it was."""
+def drawn(timeline: Timeline, width: int, budget: Budget, *, note: bool = True) -> list[Text]:
+    """The waterfall of a turn, and with `note` one line on why it was slow, where it was."""
     end = max(timeline.end_ms or timeline.last_token_ms or 1.0, 1.0)
     spans = timeline.spans(end)
     rows = [waterfall.stage_row(stage, own, end, width, current=False) for stage, own in waterfall.by_stage(spans)]
@@ -42,6 +42,6 @@ def drawn(timeline: Timeline, width: int, budget: Budget) -> list[Text]:
     if unattributed >= 0.5:
         rows.append(waterfall.gap_row(spans, first, unattributed, end, width))
     rows.append(waterfall.axis_row(end, timeline.first_token_ms, width))
-    if why := slow_first_token(timeline, budget.ttft_ms):
+    if note and (why := slow_first_token(timeline, budget.ttft_ms) or slow_generation(timeline)):
         rows.append(Text(why, "italic"))
     return rows

@@ -163,7 +163,16 @@ except SystemExit:
 
 
 def test_the_commands_are_these() -> None:
-    assert list(typer.main.get_group(app).commands) == ["ask", "serve", "index", "backends", "doctor", "stats", "bench"]
+    assert list(typer.main.get_group(app).commands) == [
+        "ask",
+        "serve",
+        "index",
+        "backends",
+        "doctor",
+        "stats",
+        "explain",
+        "bench",
+    ]
 
 
 def test_backends_are_listed_with_what_keeps_them_from_working(llmchat, tmp_path: Path) -> None:

@@ -96,3 +96,16 @@ def test_wrong_usage_is_named(llmchat: Llmchat) -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("30m", 1800), ("24h", 86_400), ("7d", 604_800), ("2w", 1_209_600)])
 def test_windows(text: str, seconds: float) -> None:
     assert window(text) == seconds
+
+
+def test_a_turn_is_explained(llmchat: Llmchat, config: str) -> None:
+    result = llmchat("explain", "30", "--config", config)
+    assert result.returncode == 0, result.stderr
+    words = " ".join(result.stdout.split())
+    assert "TTFT 3.0 s, above its budget of 500 ms" in words
+    assert "1. 3.0 s: reading 1,500 of 2,000 prompt tokens at 500 tokens/s, 500 cached" in words
+    assert "→" in words
+    newest = json.loads(llmchat("explain", "--config", config, "--json").stdout)
+    assert newest["turn"]["id"] == 30
+    missing = llmchat("explain", "77", "--config", config)
+    assert (missing.returncode, missing.stderr) == (2, "llmchat: there is no turn 77: see llmchat stats\n")
