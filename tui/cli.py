@@ -462,13 +462,16 @@ def bench_rag(
     misses: Annotated[
         str, typer.Option("--misses", metavar="SET", help="Also list this set's questions whose section is missed.")
     ] = "",
+    embedding: Annotated[
+        Path | None, typer.Option("--embedding", metavar="GGUF", help="Also by meaning, with this model.")
+    ] = None,
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="The scores.")] = None,
 ) -> None:
     """Retrieval alone: recall@1, 3, 5 and MRR on questions whose passage is known, and the time of a query."""
 
     def command() -> ExitCode:
-        from tui.commands.bench_rag import RagRequest, rag
+        from tui.commands.bench_rag import RagRequest, measure
 
-        return rag(RagRequest(docs, questions, top_k, misses, json))
+        return measure(RagRequest(docs, questions, top_k, misses, embedding, json))
 
     leave(command)

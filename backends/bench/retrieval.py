@@ -7,52 +7,62 @@ from pathlib import Path
 from types import TracebackType
 
 from backends.bench.rag import Retrieve, Retrieved
+from backends.demo import DOCUMENTS
 from backends.rag.assemble import assemble
+from backends.rag.compress import compress
 from backends.rag.index import Index
+from backends.rag.meaning import EmbeddingModel
 from backends.rag.options import Options
-from backends.rag.query import Query, build_query
+from backends.rag.query import build_query
 from backends.rag.rerank import rerank
 from backends.rag.retrieve import search
-from backends.rag.store import Hit
 from backends.rag.tokens import estimate_tokens
 
-WAYS = ("BM25 alone", "reranked")
+MEANING = "meaning"
+COMPRESSED = "compressed"
+WAYS = ("BM25", "words", f"words, {COMPRESSED}", f"words, {MEANING}", f"words, {MEANING}, {COMPRESSED}")
+"""BM25 alone; reranked by words; with an embedding model beside the words; each with sentences left out."""
 
 
 class Opened:
-    """An index of `documents` (None: the samples) in memory, to be used in a ``with``."""
+    """Indexes of `documents` (None: the samples) in memory, to be used in a ``with``: by words, and by meaning too."""
 
-    def __init__(self, documents: Path | None, top_k: int) -> None:
-        from backends.demo import DOCUMENTS
-
-        self._index = Index([documents or DOCUMENTS])
+    def __init__(self, documents: Path | None, top_k: int, model: EmbeddingModel | None) -> None:
+        self._documents = [documents or DOCUMENTS]
+        self._by_words = Index(self._documents)
+        self._by_meaning = Index(self._documents, model=model) if model is not None else None
         self._options = Options(top_k=top_k)
         self.count_tokens = estimate_tokens
 
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """The ways that there are: those of WAYS that need no meaning, or all."""
+        return WAYS if self._by_meaning is not None else tuple(way for way in WAYS if MEANING not in way)
+
     def __enter__(self) -> Opened:
-        self._index.refresh()
+        for index in self._indexes():
+            index.refresh()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._index.close()
+        for index in self._indexes():
+            index.close()
 
     def way(self, name: str) -> Retrieve:
-        """How `name`, one of WAYS, retrieves."""
-        ranked = {"BM25 alone": self._bm25, "reranked": self._reranked}[name]
+        """How `name`, one of `ways`, retrieves."""
+        index = self._by_meaning if self._by_meaning is not None and MEANING in name else self._by_words
 
         def retrieve(questions: Sequence[str]) -> Retrieved:
-            hits = ranked(build_query(questions))
             options = self._options
-            sources = assemble(hits, options.top_k, options.token_budget, self.count_tokens)
+            found = search(index, build_query(questions), options.candidates)
+            hits = found.hits if name == WAYS[0] else [each.hit for each in rerank(found.hits, found.terms)]
+            shown = [compress(hit, found.terms) for hit in hits] if COMPRESSED in name else hits
+            sources = assemble(shown, options.top_k, options.token_budget, self.count_tokens)
             return Retrieved(tuple((hit.source, hit.title) for hit in hits), sources)
 
         return retrieve
 
-    def _bm25(self, query: Query) -> list[Hit]:
-        return list(search(self._index, query, self._options.candidates).hits)
-
-    def _reranked(self, query: Query) -> list[Hit]:
-        found = search(self._index, query, self._options.candidates)
-        return [each.hit for each in rerank(found.hits, found.terms)]
+    def _indexes(self) -> list[Index]:
+        return [index for index in (self._by_words, self._by_meaning) if index is not None]

@@ -15,3 +15,9 @@ DRAFT: Path = _HERE / "llmchat-demo-draft.gguf"
 
 DOCUMENTS: Path = _HERE / "documents"
 """A folder of Markdown files: the billing handbook of a company that does not exist."""
+
+WORD_VECTORS: Path = _HERE / "word-vectors.npz"
+"""What customers mean by their words, as vectors: the sample documents are also found by it."""
+
+WORD_VECTORS_FLOOR = 0.35
+"""The cosine similarity up to which a question and a passage have nothing to do with each other there."""

@@ -23,6 +23,7 @@ from backends.demo.handbook import HERE
 from backends.demo.player import Player, drafted, quiet
 from backends.demo.trees import Branch, Tree
 from backends.events import Citation
+from backends.providers.rag import sample_model
 from backends.rag.assemble import assemble, user_turn
 from backends.rag.index import Index
 from backends.rag.options import Options
@@ -126,7 +127,7 @@ def by_group(judged: list[Judgement]) -> dict[str, Any]:
 
 def retrieved(player: Player, prompts: int, options: Options) -> dict[str, float | None]:
     """Held-out wordings, each for one fact of the sample documents, with the product's own retrieval in front."""
-    index = Index([DOCUMENTS])
+    index = Index([DOCUMENTS], model=sample_model())
     index.refresh()
     corpus = Corpus(SEED + 1, held_out=True)
     rows: list[tuple[bool, bool, bool, bool]] = []
@@ -160,7 +161,7 @@ def retrieve(index: Index, questions: list[str], options: Options) -> tuple[Cita
 
 def hand_written(player: Player, path: Path, options: Options) -> list[dict[str, Any]]:
     """Ask the questions of `path` over the sample documents, each conversation with the model's own answers."""
-    index = Index([DOCUMENTS])
+    index = Index([DOCUMENTS], model=sample_model())
     index.refresh()
     results: list[dict[str, Any]] = []
     history: list[dict[str, str]] = []

@@ -29,6 +29,7 @@ class Spec(msgspec.Struct, frozen=True):
     compress: bool = False
     embedding: Embedding = Embedding()
     reranker: str = ""
+    database: str = ""
 
 
 class Start(msgspec.Struct, frozen=True):

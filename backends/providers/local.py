@@ -43,7 +43,8 @@ class LocalOptions(ProviderOptions, frozen=True, kw_only=True):
     `documents`: a folder (or one file) of Markdown, text, HTML, PDF or Word documents to answer from; "sample" for the
     sample documents; "" for none. `top_k`: passages at most. `token_budget`: tokens that they may add to a question (0:
     chosen by the context). `compress`: without the sentences that have nothing of the question. `embedding`: a model
-    that finds passages by meaning. `reranker`: a GGUF file that orders what was found.
+    that finds passages by meaning. `reranker`: a GGUF file that orders what was found. `database`: a PostgreSQL server
+    that keeps the index for many, instead of a file here.
     """
 
     model: str = ""
@@ -53,6 +54,7 @@ class LocalOptions(ProviderOptions, frozen=True, kw_only=True):
     compress: bool = False
     embedding: Embedding = Embedding()
     reranker: str = ""
+    database: str = ""
 
 
 _SETTINGS = [field for field in msgspec.structs.fields(EngineOptions) if field.name != "model"]
@@ -95,6 +97,7 @@ def spec_of(options: LocalOptions, site: Site) -> Spec:
         options.compress,
         absolute(options.embedding, site),
         str(site.path(options.reranker).absolute()) if options.reranker else "",
+        options.database,
     )
 
 

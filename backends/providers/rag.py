@@ -29,7 +29,9 @@ class Options(ProviderOptions, frozen=True, kw_only=True):
     """`inner`: the name of the backend that answers. `documents`: a folder (or one file) of Markdown, text, HTML, PDF
     or Word documents, or "sample" for the sample documents. `token_budget`: tokens that the sources may add to a
     question. `top_k`: passages at most. `compress`: without the sentences that have nothing of the question.
-    `embedding`: a model that finds passages by meaning. `reranker`: a GGUF file that orders what was found."""
+    `embedding`: a model that finds passages by meaning. `reranker`: a GGUF file that orders what was found. `database`:
+    a PostgreSQL server that keeps the index, for many to answer from ("postgresql://user@host/name"; the password is
+    read from ~/.pgpass), instead of a file here."""
 
     inner: str
     documents: str = SAMPLE
@@ -38,6 +40,7 @@ class Options(ProviderOptions, frozen=True, kw_only=True):
     compress: bool = False
     embedding: Embedding = Embedding()
     reranker: str = ""
+    database: str = ""
 
 
 def connect(options: Options, site: Site) -> Backend:
@@ -50,6 +53,7 @@ def connect(options: Options, site: Site) -> Backend:
         rag.Options(options.token_budget, options.top_k, compress=options.compress),
         embedding=absolute(options.embedding, site),
         reranker=site.path(options.reranker) if options.reranker else None,
+        database=options.database,
     )
 
 
@@ -60,10 +64,12 @@ def with_documents(
     *,
     embedding: Embedding = NO_EMBEDDING,
     reranker: Path | None = None,
+    database: str = "",
     count_tokens: CountTokens = estimate_tokens,
     context_size: Callable[[], int | None] = lambda: None,
 ) -> Backend:
-    """`inner` answering from `documents`, whose index is kept in the user's cache folder; touches no file yet.
+    """`inner` answering from `documents`, whose index is kept in `database`, or else in the user's cache folder; touches
+    nothing yet.
 
     `count_tokens` counts text as the model of `inner` does, `context_size` says how many tokens that takes.
     """
@@ -71,16 +77,23 @@ def with_documents(
     from backends.rag.relevance import Relevance
     from backends.rag.retrieve import FolderRetriever
 
-    retriever = FolderRetriever(open_index(documents, embedding, count_tokens))
+    retriever = FolderRetriever(open_index(documents, embedding, database, count_tokens))
     relevance = Relevance(lambda: _open_reranker(reranker)) if reranker is not None else None
     return Rag(inner, retriever, options, count_tokens, context_size, relevance)
 
 
-def open_index(documents: Path, embedding: Embedding, count_tokens: CountTokens = estimate_tokens) -> Index:
-    """The index of `documents` in the user's cache folder; touches no file yet."""
+def open_index(
+    documents: Path, embedding: Embedding, database: str = "", count_tokens: CountTokens = estimate_tokens
+) -> Index:
+    """The index of `documents`, in `database` or else in the user's cache folder; touches nothing yet."""
     from backends.rag.index import Index
 
-    return Index([documents], index_path(documents), _embedding_model(embedding), count_tokens)
+    model = sample_model() if documents == sample_documents() and not embedding.model else gguf_model(embedding)
+    if not database:
+        return Index([documents], index_path(documents), model, count_tokens)
+    from backends.rag.postgres_store import PostgresStore
+
+    return Index([documents], PostgresStore(database, str(documents)), model, count_tokens)
 
 
 def absolute(embedding: Embedding, site: Site) -> Embedding:
@@ -90,7 +103,8 @@ def absolute(embedding: Embedding, site: Site) -> Embedding:
     return msgspec.structs.replace(embedding, model=str(site.path(embedding.model).absolute()))
 
 
-def _embedding_model(embedding: Embedding) -> EmbeddingModel | None:
+def gguf_model(embedding: Embedding) -> EmbeddingModel | None:
+    """The embedding model that is configured, if one is."""
     if not embedding.model:
         return None
     from backends.rag.meaning import EmbeddingModel
@@ -117,6 +131,16 @@ def sample_documents() -> Path:
     from backends.demo import DOCUMENTS
 
     return Path(DOCUMENTS)
+
+
+def sample_model() -> EmbeddingModel:
+    """The word vectors that come with the sample documents."""
+    from backends.demo import WORD_VECTORS, WORD_VECTORS_FLOOR
+    from backends.rag.meaning import EmbeddingModel
+    from backends.rag.word_vectors import WordVectors
+
+    name = f"{WORD_VECTORS} {WORD_VECTORS.stat().st_mtime_ns}"
+    return EmbeddingModel(name, lambda: WordVectors(WORD_VECTORS), WORD_VECTORS_FLOOR)
 
 
 def index_path(documents: Path) -> Path:

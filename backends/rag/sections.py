@@ -13,7 +13,7 @@ import msgspec
 
 MAX_TITLE = 160
 
-_SPACE = re.compile(r"\s+")
+_SPACE = re.compile(r"[\s\0]+")
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+(?=[^\s\da-z])|[。！？]\s*")
 _UNENDED = ".!?:;,…。！？"
 

@@ -120,6 +120,7 @@ def _with_documents(engine: Engine, spec: Spec) -> Backend:
         Options(spec.token_budget, spec.top_k, compress=spec.compress),
         embedding=spec.embedding,
         reranker=Path(spec.reranker) if spec.reranker else None,
+        database=spec.database,
         count_tokens=count_tokens,
         context_size=context_size,
     )

@@ -27,6 +27,7 @@ from backends.demo.handbook import handbook
 from backends.engine import Engine, EngineOptions
 from backends.engine.options import Drafts
 from backends.providers.native import Native
+from backends.providers.rag import sample_model
 from backends.rag.assemble import user_turn
 from backends.rag.index import Index
 from backends.rag.options import Options
@@ -128,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=40)
     args = parser.parse_args()
-    index = Index([DOCUMENTS])
+    index = Index([DOCUMENTS], model=sample_model())
     index.refresh()
     began = time.perf_counter()
     asyncio.run(first_token(index, args.count))

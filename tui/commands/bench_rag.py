@@ -7,8 +7,10 @@ from pathlib import Path
 import msgspec
 
 from backends.bench.rag import Answer, Question, Scores, ask, read_questions, sample_sets, score, table
-from backends.bench.retrieval import WAYS, Opened
+from backends.bench.retrieval import Opened
 from backends.errors import BackendError, Code
+from backends.providers import rag
+from backends.rag.options import Embedding
 from tui.exit_codes import ExitCode
 
 
@@ -19,10 +21,11 @@ class RagRequest(msgspec.Struct, frozen=True):
     questions: Path | None
     top_k: int
     misses: str
+    embedding: Path | None
     json: Path | None
 
 
-def rag(asked: RagRequest) -> ExitCode:
+def measure(asked: RagRequest) -> ExitCode:
     """Measure, and print the table. Raises BackendError for wrong usage and unreadable documents."""
     if (asked.documents is None) != (asked.questions is None):
         raise BackendError(Code.CONFIG, "--docs and --questions belong together: the questions name its sections")
@@ -31,9 +34,12 @@ def rag(asked: RagRequest) -> ExitCode:
         raise BackendError(Code.CONFIG, f"--misses {asked.misses}: one of {', '.join(sets)}")
     rows: list[tuple[str, str, Scores]] = []
     record: dict[str, dict[str, Scores]] = {}
-    with Opened(asked.documents, asked.top_k) as opened:
+    model = rag.gguf_model(Embedding(str(asked.embedding or "")))
+    if model is None and asked.documents is None:
+        model = rag.sample_model()
+    with Opened(asked.documents, asked.top_k, model) as opened:
         for name, questions in sets.items():
-            for way in WAYS:
+            for way in opened.ways:
                 answers = ask(opened.way(way), questions, opened.count_tokens)
                 rows.append((name, way, score(answers)))
                 record.setdefault(name, {})[way] = rows[-1][2]

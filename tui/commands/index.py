@@ -29,7 +29,8 @@ def run(target: Target, folder: Path) -> ExitCode:
     log_file.start()
     began = time.monotonic()
     documents = folder.expanduser().absolute()
-    with closing(rag.open_index(documents, rag.absolute(embedding, site))) as index:
+    database: str = getattr(options, "database", "")
+    with closing(rag.open_index(documents, rag.absolute(embedding, site), database)) as index:
         changes = index.refresh(_show if sys.stderr.isatty() else lambda progress: None)
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)

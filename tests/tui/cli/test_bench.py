@@ -41,8 +41,8 @@ def test_retrieval_is_measured_on_ones_own_documents(llmchat: Llmchat, tmp_path:
     questions.write_text(json.dumps([{"question": "Who barks?", "section": "Pets > Dogs", "expect": ["bark"]}]))
     result = llmchat("bench", "rag", "--docs", documents, "--questions", questions, "--json", tmp_path / "r.json")
     assert result.returncode == 0, result.stderr
-    assert "| questions | reranked | 1 | 100.0% |" in result.stdout
-    assert json.loads((tmp_path / "r.json").read_text())["questions"]["reranked"]["mrr"] == 1.0
+    assert "| questions | words | 1 | 100.0% |" in result.stdout
+    assert json.loads((tmp_path / "r.json").read_text())["questions"]["words"]["mrr"] == 1.0
 
 
 def test_wrong_usage_says_what_would_be_right(llmchat: Llmchat, tmp_path: Path) -> None:
