@@ -1,4 +1,4 @@
-"""Make the word vectors by which the sample documents are also found: ``python -m backends.demo.meaning``, with PyTorch.
+"""Make the word vectors that also find the sample documents: ``python -m backends.demo.meaning``, with PyTorch.
 
 Questions in the wordings that the demo model is trained on, each against the passages of all sections of one company's
 handbook: the right one is to be nearest, and nearer than WORD_VECTORS_FLOOR; questions on anything else near none.

@@ -68,7 +68,7 @@ def with_documents(
     count_tokens: CountTokens = estimate_tokens,
     context_size: Callable[[], int | None] = lambda: None,
 ) -> Backend:
-    """`inner` answering from `documents`, whose index is kept in `database`, or else in the user's cache folder; touches
+    """`inner` answering from `documents`, whose index is kept in `database` or in the user's cache folder. It touches
     nothing yet.
 
     `count_tokens` counts text as the model of `inner` does, `context_size` says how many tokens that takes.
