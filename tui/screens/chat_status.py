@@ -8,7 +8,7 @@ from backends.telemetry.summary import summarize
 from tui.connection import State
 from tui.conversation import CONTINUABLE, Turn
 from tui.widgets.status_line import StatusInfo
-from tui.widgets.wording import Tone, describe
+from tui.widgets.wording import Tone, describe, doing
 
 Hints = tuple[tuple[str, str], ...]
 
@@ -78,7 +78,8 @@ def _progress(answer: Turn, status: Status | None, elapsed_ms: float) -> str:
     timeline = answer.timeline
     if timeline is not None and timeline.first_token_ms is not None:
         speed = summarize(timeline).tokens_per_second
-        return f"generating {speed:,.0f} tok/s" if speed else "generating"
+        words = f"generating {speed:,.0f} tok/s" if speed else "generating"
+        return f"{words} ({held})" if (held := doing(timeline)) else words
     waiting = describe(status) if status is not None else "waiting for the backend"
     return f"{waiting}  {duration(elapsed_ms)}"
 

@@ -6,6 +6,7 @@ screen, at most a few times a second while an answer runs and not at all otherwi
 
 from __future__ import annotations
 
+from math import floor, log10
 from typing import Literal, Self
 
 from rich.text import Text
@@ -13,14 +14,16 @@ from textual.reactive import reactive
 
 from backends.config import Budget
 from backends.telemetry.explain import duration
+from backends.telemetry.speed import speed_now
 from backends.telemetry.stages import Stage
 from backends.telemetry.summary import Summary, account, summarize
 from backends.telemetry.timeline import STAGE_OF, Outcome, Timeline
 from tui.widgets import waterfall
 from tui.widgets.plain import plain
+from tui.widgets.sparkline import sparkline
 from tui.widgets.text_lines import TextLines
 from tui.widgets.waterfall import QUIET, TRACK
-from tui.widgets.wording import OUTCOME_WORDS, Tone
+from tui.widgets.wording import OUTCOME_WORDS, Tone, doing
 
 TONE_COLOURS: dict[Tone, str] = {
     "quiet": QUIET,
@@ -30,6 +33,9 @@ TONE_COLOURS: dict[Tone, str] = {
     "bad": "#f0708a",
 }
 
+_STRIP_GAPS = 24
+"""Cells for the gaps at the end of the line of numbers, where it leaves room for a third of that."""
+
 Shape = Literal["panel", "strip", "numbers", "off"]
 
 
@@ -37,9 +43,9 @@ def panel_lines(timeline: Timeline, now: float, width: int, budget: Budget) -> l
     """The full panel, `width` columns wide, for a turn as it stands `now` ms after Enter."""
     now = timeline.end_ms if timeline.end_ms is not None else now
     summary = summarize(timeline)
-    lines = [_heading(timeline, width), Text()]
-    lines += _gauges(summary, now, width, budget)
-    lines.append(Text())
+    lines = [_heading(timeline, width), _doing(timeline)]
+    lines += _gauges(timeline, summary, now, width, budget)
+    lines += [*_gaps(timeline, width), Text()]
     lines += _waterfall(timeline, now, width, budget)
     if usage := _usage(timeline, summary):
         lines += [Text(), *usage]
@@ -67,7 +73,11 @@ def strip_lines(timeline: Timeline, now: float, width: int, budget: Budget) -> l
     running = timeline.outcome == "running"
     axis = waterfall.axis_end(end, budget.ttft_ms) if running else max(end, 1.0)
     bar = waterfall.stacked(timeline.spans(end), end, axis, width)
-    return [bar, numbers_line(timeline, now, width, budget)]
+    numbers = numbers_line(timeline, now, width, budget)
+    room = min(_STRIP_GAPS, width - numbers.cell_len - 3)
+    if room >= _STRIP_GAPS // 3 and (spread := timeline.gaps.spread()) is not None:
+        numbers = _two_sided(numbers, sparkline(timeline.gaps.recent(spread.count), spread.p50, room), width)
+    return [bar, numbers]
 
 
 def numbers_line(timeline: Timeline, now: float, width: int, budget: Budget) -> Text:
@@ -89,6 +99,10 @@ def numbers_line(timeline: Timeline, now: float, width: int, budget: Budget) -> 
     if summary.draft_tokens:
         kept = _percent(summary.accepted_tokens or 0, summary.draft_tokens)
         parts.append(Text.assemble(("drafts kept ", QUIET), kept))
+    if (saved := summary.saved) is not None:
+        parts.append(Text.assemble(("saved up to ", QUIET), f"{saved.tokens:,}"))
+    if summary.cost is not None:
+        parts.append(Text.assemble(("cost ", QUIET), _dollars(summary.cost)))
     line = Text()
     for part in parts:
         if line.cell_len + part.cell_len + 3 > width and line:
@@ -105,16 +119,40 @@ def _heading(timeline: Timeline, width: int) -> Text:
     return _two_sided(Text("Latency", "bold"), Text(word, TONE_COLOURS[tone]), width)
 
 
-def _gauges(summary: Summary, now: float, width: int, budget: Budget) -> list[Text]:
+def _doing(timeline: Timeline) -> Text:
+    """What the turn waits for, or what there is to say of its generation."""
+    words = doing(timeline)
+    return Text(words, TONE_COLOURS["busy" if timeline.outcome == "running" else "warn"], no_wrap=True)
+
+
+def _gauges(timeline: Timeline, summary: Summary, now: float, width: int, budget: Budget) -> list[Text]:
     speed = Text("TPOT".ljust(7))
     if summary.tpot is not None and summary.tokens_per_second is not None:
         speed.append(_milliseconds(summary.tpot).rjust(8), "bold")
-        speed.append(f"  {summary.tokens_per_second:,.0f} tok/s")
+        speed.append(f"  {_speed(summary.tokens_per_second)} tok/s")
+        if (late := speed_now(timeline, now)) is not None:
+            speed.append(f" · now {_speed(late)}", QUIET)
     else:
         speed.append("–".rjust(8), QUIET)
     ttft = _gauge("TTFT", summary.outcome, summary.ttft, now, budget.ttft_ms, width)
     total = _gauge("Total", summary.outcome, summary.total, now, budget.total_ms, width)
     return [ttft, speed, total]
+
+
+def _gaps(timeline: Timeline, width: int) -> list[Text]:
+    """Two rows: the gaps between the pieces of the answer, and how they lie."""
+    spread = timeline.gaps.spread()
+    if spread is None:
+        return [Text.assemble("Gaps".ljust(7), ("–".rjust(8), QUIET)), Text()]
+    bars = sparkline(timeline.gaps.recent(spread.count), spread.p50, width - 8)
+    unit, digits = ("s", 2) if spread.highest >= 1_000 else ("ms", 1 if spread.highest < 10 else 0)
+    words = Text()
+    for name, value in (("P50 ", spread.p50), (" · P95 ", spread.p95), (" · max ", spread.highest)):
+        words.append(name, QUIET)
+        words.append(f"{value / (1_000 if unit == 's' else 1):.{digits}f}")
+    words.append(f" {unit}", QUIET)
+    words.pad_left(max(0, min(8, width - len(words))))
+    return [Text.assemble("Gaps".ljust(8), bars), words]
 
 
 def _gauge(name: str, outcome: Outcome, value: float | None, now: float, limit: float, width: int) -> Text:
@@ -139,7 +177,7 @@ def _waterfall(timeline: Timeline, now: float, width: int, budget: Budget) -> li
     end = waterfall.axis_end(now, budget.ttft_ms) if running else max(now, 1.0)
     current = _current_stage(timeline) if running else None
     rows = [
-        waterfall.stage_row(stage, own, end, width, current=stage == current)
+        waterfall.stage_row(stage, own, end, width, current=now if stage == current else None)
         for stage, own in waterfall.by_stage(spans)
     ]
     until = timeline.first_token_ms if timeline.first_token_ms is not None else now
@@ -167,9 +205,20 @@ def _usage(timeline: Timeline, summary: Summary) -> list[Text]:
         kept = summary.accepted_tokens or 0
         share = f" · {_percent(kept, summary.draft_tokens)}"
         rows.append(("drafts", f"{kept:,} of {summary.draft_tokens:,} kept", share))
+        if 0 < kept < summary.tokens:
+            rows.append(
+                ("", f"{summary.tokens / (summary.tokens - kept):.1f} tokens a step", f" · {kept:,} steps fewer")
+            )
+    if timeline.queue_position:
+        rows.append(("queue", f"came at place {timeline.queue_position}", ""))
     if usage.kv_used is not None and usage.kv_cells:
         size = f" · {usage.kv_used * usage.kv_bytes_per_token / 2**20:,.1f} MiB" if usage.kv_bytes_per_token else ""
         rows.append(("KV", f"{usage.kv_used:,} of {usage.kv_cells:,}", size))
+    if summary.cost is not None:
+        rows.append(("cost", _dollars(summary.cost), ""))
+    if (saved := summary.saved) is not None:
+        price = "" if saved.cost is None else f" · {_dollars(saved.cost)}"
+        rows.append(("saved", f"at most {saved.tokens:,} tokens", price))
     if usage.connection:
         rows.append(("via", plain(usage.connection).replace(", ", " · "), ""))
     return [Text.assemble((name.ljust(8), QUIET), value, (extra, QUIET)) for name, value, extra in rows]
@@ -197,6 +246,17 @@ def _against(outcome: Outcome, value: float | None, now: float, limit: float) ->
 
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.0f} %"
+
+
+def _speed(tokens: float) -> str:
+    """Tokens a second: one decimal where it matters."""
+    return f"{tokens:,.0f}" if tokens >= 10 else f"{tokens:.1f}"
+
+
+def _dollars(amount: float) -> str:
+    """An amount with two digits that say something: ``$1.20``, ``$0.0031``."""
+    digits = 2 if amount >= 0.1 or amount <= 0 else min(9, 1 - floor(log10(amount)))
+    return f"${amount:,.{digits}f}"
 
 
 def _milliseconds(ms: float) -> str:

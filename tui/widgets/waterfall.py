@@ -42,6 +42,11 @@ LABEL_WIDTH = 13
 VALUE_WIDTH = 8
 AFTER_FIRST_TOKEN: tuple[Stage, ...] = ("total_generation", "network_out", "render")
 
+MOVES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+"""What turns beside the stage that goes on."""
+_MOVES_EVERY = 200.0
+"""Milliseconds: the panel is not drawn more often."""
+
 _HALVES = {(False, False): " ", (True, False): "▌", (False, True): "▐", (True, True): "█"}
 _LIGHT = str.maketrans("▌█▐", "░░░")
 
@@ -101,14 +106,21 @@ def by_stage(spans: Iterable[Span]) -> list[tuple[Stage, list[Span]]]:
     return list(grouped.items())
 
 
-def stage_row(stage: Stage, spans: list[Span], end: float, width: int, *, current: bool) -> Text:
-    """One stage: its name, its bar, its time (``~`` where derived from other measurements)."""
+def stage_row(stage: Stage, spans: list[Span], end: float, width: int, *, current: float | None = None) -> Text:
+    """One stage: its name, its bar, its time (``~`` where derived from other measurements).
+
+    `current`: milliseconds from Enter, for the stage that goes on now.
+    """
     cells = max(4, width - LABEL_WIDTH - VALUE_WIDTH)
     derived = any(span.by == "derived" for span in spans)
     value = ("~" if derived else "") + duration(sum(span.duration for span in spans))
-    row = Text(STAGE_LABELS[stage].ljust(LABEL_WIDTH), style="bold" if current else "")
+    row = Text(STAGE_LABELS[stage], style="" if current is None else "bold")
+    if current is not None:
+        row.append(" " if len(row) < LABEL_WIDTH - 1 else "")
+        row.append(MOVES[int(current / _MOVES_EVERY) % len(MOVES)], STAGE_COLOURS[stage])
+    row.pad_right(LABEL_WIDTH - len(row))
     row.append(bar(((span.offset, span.end) for span in spans), end, cells), STAGE_COLOURS[stage])
-    row.append(value.rjust(VALUE_WIDTH), "bold" if current else "")
+    row.append(value.rjust(VALUE_WIDTH), "" if current is None else "bold")
     return row
 
 

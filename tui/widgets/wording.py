@@ -6,8 +6,9 @@ import re
 from typing import Any, Literal
 
 from backends.events import Status, StatusName
+from backends.telemetry.explain import duration
 from backends.telemetry.stages import Stage
-from backends.telemetry.timeline import Outcome
+from backends.telemetry.timeline import Outcome, Timeline
 from tui.widgets.plain import plain
 
 STAGE_LABELS: dict[Stage, str] = {
@@ -87,6 +88,18 @@ def backend_words(table: dict[str, Any]) -> str:
     return re.sub(r"//[^/@]*@", "//", plain(" · ".join(parts)))
 
 
+def doing(timeline: Timeline) -> str:
+    """What a turn waits for now, before its first token or in the midst of it, or what there is to say of how it is
+    generated, or ended."""
+    status, first = timeline.status, timeline.first_token_ms
+    if timeline.outcome != "running":
+        return plain(timeline.detail)
+    if status is None:
+        return "" if first is not None else "waiting for the backend"
+    stands = first is None or (status.status != "generating" and timeline.status_ms > (timeline.last_token_ms or first))
+    return describe(status) if stands else plain(timeline.detail)
+
+
 def describe(status: Status) -> str:
     """What a waiting request waits for: ``Step 2 of 3: reranking``, ``loading the model 45 %``."""
     words = _STATUS_WORDS[status.status]
@@ -96,6 +109,8 @@ def describe(status: Status) -> str:
         words += f" {status.done:,} of {status.total:,} tokens"
     elif status.status == "queued" and status.position:
         words += f", place {status.position}"
+    if status.status == "queued" and status.expected_ms:
+        words += f", about {duration(status.expected_ms)}"
     if status.passages:
         words += f", {len(status.passages)} found"
     if status.detail:

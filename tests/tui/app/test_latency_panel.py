@@ -7,9 +7,10 @@ import pytest
 from backends.config import Budget
 from backends.events import Done, Error, Event, Meta, Status, Token
 from backends.telemetry.stages import Span
-from backends.telemetry.timeline import Timeline
+from backends.telemetry.timeline import Asked, Timeline
 from tui.widgets.latency_panel import numbers_line, panel_lines, strip_lines
-from tui.widgets.waterfall import axis_end, bar, by_stage, gaps
+from tui.widgets.sparkline import BARS
+from tui.widgets.waterfall import MOVES, axis_end, bar, by_stage, gaps
 
 BUDGET = Budget(500, 5_000)
 TURN: tuple[tuple[float, Event], ...] = (
@@ -89,6 +90,69 @@ def test_a_measured_span_replaces_the_derived_one() -> None:
     lines = [line.plain.rstrip() for line in panel_lines(timeline(1000, told), 1000, 40, BUDGET)]
     assert row(lines, "prefill").endswith(" 180 ms")
     assert "~" not in row(lines, "prefill")
+
+
+def test_the_stage_that_goes_on_turns() -> None:
+    assert row(panel(60), "retrieval")[10] != row(panel(300), "prefill")[8] != " "
+    assert row(panel(60), "retrieval")[10] in MOVES
+    assert not set(MOVES) & set("".join(panel(1000)))
+
+
+def test_the_gaps_between_the_pieces() -> None:
+    pieces = [(float(10 * at + (900 if at > 50 else 0)), Token("x")) for at in range(1, 100)]
+    lines = [line.plain.rstrip() for line in panel_lines(timeline(2000, tuple(pieces)), 2000, 40, BUDGET)]
+    bars = row(lines, "Gaps").split()[1]
+    assert len(bars) == 32
+    assert bars.count("█") == 1
+    assert set(bars) == {"█", bars[0]}
+    assert lines[lines.index(row(lines, "Gaps")) + 1].strip() == "P50 10 · P95 10 · max 910 ms"
+
+
+def test_how_fast_it_is_of_late() -> None:
+    slow = [(100.0 * at, Token("x")) for at in range(1, 11)]
+    fast = [(1000 + 10.0 * at, Token("x")) for at in range(1, 101)]
+    line = next(line for line in panel_lines(timeline(2000, (*slow, *fast)), 2000, 60, BUDGET) if "TPOT" in line.plain)
+    assert line.plain.endswith("57 tok/s · now 100")
+
+
+def test_waiting_in_the_queue_tells_the_place_and_about_how_long() -> None:
+    queued = ((10.0, Status("queued", position=3, expected_ms=2100)), (2000.0, Token("x")))
+    waiting = [line.plain for line in panel_lines(timeline(500, queued), 500, 40, BUDGET)]
+    assert waiting[1] == "queued, place 3, about 2.1 s"
+    assert row(waiting, "queue   ") == "queue   came at place 3"
+
+
+def test_what_is_said_in_the_midst_of_an_answer() -> None:
+    told = ((10.0, Token("x")), (20.0, Status("generating", detail="7 turns left out")), (30.0, Token("y")))
+    assert panel_lines(timeline(30, told), 40, 40, BUDGET)[1].plain == "7 turns left out"
+    lost = (*told, (900.0, Status("connecting", detail="again")))
+    assert panel_lines(timeline(900, lost), 950, 40, BUDGET)[1].plain == "connecting (again)"
+    back = (*lost, (990.0, Token("z")))
+    assert panel_lines(timeline(990, back), 995, 40, BUDGET)[1].plain == "7 turns left out"
+
+
+def test_what_drafting_bought() -> None:
+    meta = Meta(completion_tokens=240, draft_tokens=160, accepted_tokens=118)
+    lines = [line.plain for line in panel_lines(timeline(1000, (*TURN[:-1], (515.0, meta))), 600, 40, BUDGET)]
+    assert lines[lines.index(row(lines, "drafts")) + 1].strip() == "2.0 tokens a step · 118 steps fewer"
+
+
+def test_what_a_cancel_saved_and_what_it_cost() -> None:
+    turn = timeline(400)
+    turn.asked = Asked("gpu", "chat", 1_000, output_price=0.6)
+    turn.add(Meta(cost=0.003121), 400)
+    turn.end("cancelled", 400)
+    lines = [line.plain for line in panel_lines(turn, 400, 40, BUDGET)]
+    assert row(lines, "saved") == "saved   at most 999 tokens · $0.00060"
+    assert row(lines, "cost") == "cost    $0.0031"
+
+
+def test_the_strip_shows_the_gaps_where_there_is_room() -> None:
+    _, numbers = strip_lines(timeline(500), 500, 62, BUDGET)
+    assert not set(BARS) & set(numbers.plain)
+    _, numbers = strip_lines(timeline(1000), 1000, 160, BUDGET)
+    assert numbers.plain.endswith(" " + 2 * BARS[2])
+    assert numbers.cell_len == 160
 
 
 def test_what_never_came_is_a_dash() -> None:
