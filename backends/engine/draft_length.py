@@ -139,19 +139,20 @@ class Acceptance:
 class Credit:
     """What drafting may still lose, in seconds: so that it never costs more than a few percent, whatever is estimated.
 
-    It begins with, and never exceeds, the time of `STEPS` plain steps; decoding adds a small part of its time, drafting
-    that pays what it gained. At worst answers of 500 tokens lose STEPS / 500 + EARNED of their speed, and the last try.
+    It begins with the time of `FIRST` plain steps, so that a first short answer loses little, and never exceeds that of
+    `STEPS`; decoding adds a small part of its time, drafting that pays what it gained. At worst answers of 500 tokens
+    lose STEPS / 500 + EARNED of their speed, and the last try.
     """
 
-    STEPS, EARNED = 8, 0.015
+    FIRST, STEPS, EARNED = 3, 8, 0.015
 
     def __init__(self) -> None:
         self._seconds: float | None = None
 
     def decoded(self, plain: float) -> None:
         """A plain step was made; they take `plain` seconds."""
-        limit = self.STEPS * plain
-        self._seconds = limit if self._seconds is None else min(limit, self._seconds + self.EARNED * plain)
+        earned = self._seconds + self.EARNED * plain if self._seconds is not None else self.FIRST * plain
+        self._seconds = min(self.STEPS * plain, earned)
 
     def settle(self, saved: float, plain: float) -> None:
         """A step with drafts saved so many seconds, or lost them; a plain one takes `plain`."""

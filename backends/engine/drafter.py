@@ -104,7 +104,7 @@ class ModelDrafter:
 
     def __init__(self, runner: Runner, options: EngineOptions, n_vocab: int) -> None:
         """`runner` and `options`: the draft model's. `n_vocab`: of the target, whose vocabulary may be the smaller."""
-        self._runner = runner
+        self.runner = runner
         self._n_vocab = n_vocab
         self._n_batch = options.n_batch
         self._branches: dict[int, _Branch] = {}
@@ -198,7 +198,7 @@ class ModelDrafter:
         for branch in self._branches.values():
             branch.sampler.close()
         self._branches.clear()
-        self._runner.close()
+        self.runner.close()
 
     def check(self) -> None:
         """Compare the account of cells with what llama.cpp holds. Raises AssertionError."""
@@ -235,7 +235,7 @@ class ModelDrafter:
             if prefix is not None:
                 shared = self.memory.restore(prefix, slot, tokens)
         self.memory.make_way()
-        branch = self._branches[it.key] = _Branch(it, slot, shared, self._runner.make_sampler(it.draw.unconditional))
+        branch = self._branches[it.key] = _Branch(it, slot, shared, self.runner.make_sampler(it.draw.unconditional))
         self._account(branch)
         return branch
 
@@ -248,7 +248,7 @@ class ModelDrafter:
         while agreed < min(len(said), len(branch.drafted)) and said[agreed] == branch.drafted[agreed]:
             agreed += 1
         branch.computed += agreed
-        if agreed < len(branch.drafted) and not self._runner.remove(branch.slot, branch.computed):
+        if agreed < len(branch.drafted) and not self.runner.remove(branch.slot, branch.computed):
             branch.computed = 0
         branch.drafted = []
         self._account(branch)
@@ -262,7 +262,7 @@ class ModelDrafter:
             Job(branch.slot, branch.computed + len(branch.drafted), new, outputs)
             for branch, new in zip(branches, tokens, strict=True)
         ]
-        if self._runner.decode(jobs) == DECODED:
+        if self.runner.decode(jobs) == DECODED:
             return True
         for branch in branches:  # a token that only the target knows, or a defect: the target goes on alone
             del self._branches[branch.it.key]

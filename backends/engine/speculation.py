@@ -19,7 +19,7 @@ from backends.engine.drafter import MAX_BEHIND, Drafter, ModelDrafter, NgramDraf
 from backends.engine.load import load_error
 from backends.engine.options import EngineOptions
 from backends.engine.residency import host_limit
-from backends.engine.runner import Runner
+from backends.engine.runner import Job, Runner
 from backends.engine.sequence import Sequence
 from backends.engine.vocabulary import difference
 
@@ -46,6 +46,9 @@ _KNOWN = 30
 _READING_UNKNOWN, _READING_USELESS = 0.03, 0.01
 """Of the time that an answer has taken: what reading may take for drafts of unknown use, and of none so far."""
 
+_CALIBRATIONS = 3
+"""Times that each step is taken to measure it; the quickest counts most."""
+
 _REST = 256
 """Tokens that an answer is thought to have still to come, at most."""
 
@@ -53,12 +56,15 @@ _REST = 256
 class Speculation:
     """Drafts for one engine, the account of their use, and the choice of their lengths. On the scheduler's thread."""
 
-    def __init__(self, ngram: NgramDrafter | None, model: ModelDrafter | None, draft_max: int) -> None:
+    def __init__(
+        self, ngram: NgramDrafter | None, model: ModelDrafter | None, draft_max: int, costs: Costs | None = None
+    ) -> None:
+        """`costs`: what is known of a step's by its rows."""
         self._ngram = ngram
         self._model = model
         self._drafters: list[Drafter] = [drafter for drafter in (ngram, model) if drafter is not None]
         self._draft_max = draft_max
-        self._costs = Costs()  # of a step by its rows
+        self._costs = costs or Costs()
         self._acceptance = Acceptance()
         self._credit = Credit()
         self._kinds: dict[int, str] = {}  # of the drafts of this step, by key
@@ -205,7 +211,23 @@ def speculation_for(runner: Runner, options: EngineOptions, on_progress: Callabl
     model = None
     if options.draft_model and options.draft in ("auto", "model"):
         model = _load_drafter(runner, options, on_progress)
-    return Speculation(ngram, model, options.draft_max)
+    costs = Costs()
+    _calibrate(runner, costs, (1, 1 + TRY_LENGTH))
+    if model is not None:
+        _calibrate(model.runner, model.costs, (1,))
+    return Speculation(ngram, model, options.draft_max, costs)
+
+
+def _calibrate(runner: Runner, costs: Costs, sizes: Items[int]) -> None:
+    """Measure what steps of so many rows take, so that the first answer need not pay for finding out."""
+    token = runner.bos or 0
+    for rows in sizes:
+        for _ in range(_CALIBRATIONS):
+            begun = time.perf_counter()
+            runner.decode([Job(0, 0, [token] * rows, rows)])
+            runner.logits(0)
+            costs.measured(rows, time.perf_counter() - begun)
+            runner.remove(0, 0)
 
 
 def _load_drafter(target: Runner, options: EngineOptions, on_progress: Callable[[float], bool]) -> ModelDrafter:

@@ -125,9 +125,9 @@ def test_credit_is_spent_by_losses_and_earned_back_slowly() -> None:
     credit = Credit()
     assert not credit.allows()
     credit.decoded(1.0)
-    assert credit.allows(Credit.STEPS - 0.1)
-    assert not credit.allows(Credit.STEPS + 0.1)
-    credit.settle(-1.0 - Credit.STEPS, 1.0)
+    assert credit.allows(Credit.FIRST - 0.1)
+    assert not credit.allows(Credit.FIRST + 0.1), "a first short answer loses no more"
+    credit.settle(-1.0 - Credit.FIRST, 1.0)
     assert not credit.allows()
     steps = 0
     while not credit.allows():
@@ -135,6 +135,7 @@ def test_credit_is_spent_by_losses_and_earned_back_slowly() -> None:
         steps += 1
     assert steps == pytest.approx(1 / Credit.EARNED, rel=0.1)
     credit.settle(100.0, 1.0)
+    assert credit.allows(Credit.STEPS - 0.1)
     assert not credit.allows(Credit.STEPS + 0.1), "gains are not hoarded"
 
 
