@@ -7,7 +7,6 @@ measured at the same time; which side begins changes from one repetition to the 
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,7 +21,7 @@ from backends.bench.in_process import engine_here
 from backends.bench.models import make
 from backends.bench.record import Record
 from backends.bench.servers import llama_server, our_server, rival_flags
-from backends.bench.suite import Contender, Entry, Setup
+from backends.bench.suite import Contender, Entry, Setup, seed_of
 from backends.engine.library import crashes_repacked, library_folder, load_library
 from backends.engine.machine import physical_cores, threads_for
 from backends.engine.options import EngineOptions
@@ -105,8 +104,7 @@ class Measuring:
         turn = number % len(present)
         found = {}
         for name in present[turn:] + present[:turn]:
-            seed = zlib.crc32(f"{entry.name} {number}".encode())
-            found[name] = await entry.cell(backends[name], subject.scale, seed)
+            found[name] = await entry.cell(backends[name], subject.scale, seed_of(entry.name, number))
         for name, values in found.items():
             self._record.of(subject.name, entry.name, name).append(values)
         self._save()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from backends.bench.record import Record
 from backends.bench.statistics import median, ratio
-from backends.bench.suite import Comparison, Setup
+from backends.bench.suite import PREDICTED, Comparison, Entry, Setup
 
 _HEAD = (
     "| | ours | against | ratio [95 %] | reach | |",
@@ -28,15 +28,18 @@ def _rows(record: Record, model: str, setups: Iterable[Setup]) -> Iterable[str]:
     for setup in setups:
         for entry in setup.entries:
             for comparison in entry.comparisons:
-                if row := _row(record, model, entry.name, comparison):
+                if row := _row(record, model, entry, comparison):
                     yield row
 
 
-def _row(record: Record, model: str, entry: str, it: Comparison) -> str | None:
-    ours = record.values(model, entry, it.ours, it.key)
+def _row(record: Record, model: str, entry: Entry, it: Comparison) -> str | None:
+    ours = record.values(model, entry.name, it.ours, it.key)
     if not ours:
         return None
-    others = record.values(model, entry, it.other, it.key) if it.other else []
+    if it.other == PREDICTED:
+        others = entry.predict(record, model) if entry.predict else []
+    else:
+        others = record.values(model, entry.name, it.other, it.key) if it.other else []
     cells = [f"{it.title} (n={len(ours)})", _number(median(ours))]
     if not others:
         return f"| {' | '.join([*cells, '', '', '', ''])} |"

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from backends.bench import cells
-from backends.bench.cells import Cell, Scale
+from backends.bench.cells import SKEWED, Cell, Scale, skewed_mix
 from backends.bench.in_process import python_share
 from backends.bench.models import PAIR_SHAPE, Pair, pair
+from backends.bench.prediction import predicted_gain, step_cost
+from backends.bench.record import Record
+from backends.bench.statistics import median
 from backends.bench.workload import Lengths
+from backends.engine.scheduler import Candidate, alike
+
+PREDICTED = "predicted"
+"""Not a contender: what an entry's `predict` says."""
 
 OURS, RIVAL, INSIDE = "llmchat", "llama-server", "in process"
 
@@ -47,7 +56,8 @@ class Contender(msgspec.Struct, frozen=True):
 class Comparison(msgspec.Struct, frozen=True):
     """One line of the table: `ours` / `other` in the metric `key`. Either may be a quotient, "a / b" of two contenders.
 
-    `reach`: the bound; a number of tokens a second has to be above it, a time below it. None: for information.
+    `other` may be PREDICTED, which the entry reckons. `reach`: the bound; a number of tokens a second has to be above
+    it, a time below it. None: for information.
     """
 
     title: str
@@ -59,13 +69,17 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A cell, who is measured in it, how often, and what is made of it."""
+    """A cell, who is measured in it, how often, and what is made of it.
+
+    `predict`: from a record and a model's name what PREDICTED is, sample by sample.
+    """
 
     name: str
     cell: Cell
     contenders: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
     repeats: int = 6
+    predict: Callable[[Record, str], list[float]] | None = None
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -76,6 +90,11 @@ class Setup(msgspec.Struct, frozen=True):
     contenders: tuple[Contender, ...]
     entries: tuple[Entry, ...]
     pair: Pair | None = None
+
+
+def seed_of(entry: str, number: int) -> int:
+    """The seed of a sample: the same for all contenders."""
+    return zlib.crc32(f"{entry} {number}".encode())
 
 
 def _versus(
@@ -187,9 +206,11 @@ def batching() -> Setup:
             Comparison(
                 "32 answers of skewed lengths, 8 slots: continuous / static, tok/s", "tok/s", *_CONTINUOUS_STATIC
             ),
+            Comparison("that gain / what the cost of steps predicts", "tok/s", "continuous / static", PREDICTED, 0.9),
             Comparison("the same, dynamic / static, tok/s", "tok/s", "dynamic", "static"),
         ),
         4,
+        _predicted_gains,
     )
     costs = tuple(
         Entry(
@@ -199,12 +220,37 @@ def batching() -> Setup:
             (Comparison(f"a step of {n}, ms", "ms", "continuous", "", None, False),),
             3,
         )
-        for n in (1, 2, 4, 8)
+        for n in _STEPS
     )
     return Setup("batching", PLAIN | {"max_streams": 8, "n_ctx": 2_048, "kv_cells": 16_384}, modes, (compared, *costs))
 
 
 _CONTINUOUS_STATIC = ("continuous", "static")
+_STEPS = (1, 2, 4, 8)
+
+
+def _predicted_gains(record: Record, model: str) -> list[float]:
+    """Of continuous over static batching, for each sample; none while costs are missing. Prompts: as in "cold"."""
+    scale, streams = SCALES.get(model, Scale()), max(_STEPS)
+    costs = {count: record.values(model, f"step-{count}", "continuous", "ms") for count in _STEPS}
+    cold = record.values(model, "cold", OURS, "ttft ms")
+    if not cold or not all(costs.values()):
+        return []
+    step = step_cost({count: median(values) / 1000 for count, values in costs.items()})
+    gains = []
+    for number in range(len(record.of(model, "batching", "static"))):
+        mix = skewed_mix(scale, seed_of("batching", number))
+        asked = list(itertools.islice(mix.requests(), SKEWED * streams))
+        sizes = [len(request.messages[-1].content.split()) for request in asked]
+        prompts = sum(sizes) * median(cold) / 1000 / scale.prompt
+        line = [Candidate(key, sizes[key] + request.token_limit) for key, request in enumerate(asked)]
+        batches = []
+        while line:
+            batch = alike(line, streams)
+            batches.append([asked[key].token_limit for key in batch])
+            line = [it for it in line if it.key not in batch]
+        gains.append(predicted_gain(batches, streams, step, prompts))
+    return gains
 
 
 def speculating(acceptance: str, temperature: float) -> Setup:

@@ -15,7 +15,7 @@ from backends.bench.models import Shape, make
 from backends.bench.record import Record, open_record
 from backends.bench.report import markdown
 from backends.bench.servers import rival_flags
-from backends.bench.suite import OURS, Comparison, Contender, Entry, Setup, setups, speculation_setups
+from backends.bench.suite import OURS, PREDICTED, Comparison, Contender, Entry, Setup, setups, speculation_setups
 from backends.bench.wire import Chunk, Timings, completion_events
 from backends.engine import EngineOptions
 from backends.errors import BackendError
@@ -107,7 +107,8 @@ def test_every_comparison_is_between_those_who_take_part_with_options_that_exist
             assert set(each.contenders) <= names
             for comparison in each.comparisons:
                 operands = f"{comparison.ours} / {comparison.other}".removesuffix(" / ").split(" / ")
-                assert set(operands) <= set(each.contenders), each.name
+                reckoned = {PREDICTED} if each.predict else set()
+                assert set(operands) <= {*each.contenders, *reckoned}, each.name
             for it in wanted.contenders:
                 msgspec.convert({"model": "m.gguf"} | wanted.options | it.options, EngineOptions)
 
@@ -129,3 +130,15 @@ def test_llama_servers_frames_become_our_events() -> None:
     assert isinstance(meta, Meta)
     assert (meta.prompt_tokens, meta.cached_tokens, meta.draft_tokens, meta.accepted_tokens) == (35, 30, 20, 9)
     assert msgspec.structs.replace(done, latency=0.0) == Done(12, 0.0, "length")
+
+
+def test_the_gain_of_batching_stands_beside_what_the_cost_of_steps_predicts() -> None:
+    """A machine whose steps cost as much as they hold: there is nothing to gain, and nothing was gained."""
+    record = Record({})
+    for mode in ("continuous", "dynamic", "static"):
+        record.of("T", "batching", mode).append({"tok/s": 100.0})
+    for count in (1, 2, 4, 8):
+        record.of("T", f"step-{count}", "continuous").append({"ms": float(count)})
+    record.of("T", "cold", OURS).append({"ttft ms": 1.0})
+    row = next(line for line in markdown(record, [("T", setups())]).splitlines() if "predicts" in line)
+    assert row.endswith("| 1 | 1 | 1.00 [1.00, 1.00] | ≥ 0.9 | reached |")
