@@ -22,7 +22,7 @@ _CONFIGURATION = """
 model_list:
   - model_name: {model}
     litellm_params:
-      model: openai/{model}
+      model: openai/llmchat
       api_base: {upstream}/v1
       api_key: none
 """

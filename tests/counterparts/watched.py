@@ -1,14 +1,15 @@
 """Servers that tell when a client has gone, on the machine's monotonic clock, which all its processes share.
 
 Run as ``python -m tests.counterparts.watched openai|serve``: a chat completions endpoint that speaks its wire form by
-hand, or our own `serve` around a backend. Each line that it prints is a JSON object: ``url`` first; ``begun`` when a
-request is being answered; ``gone``, with the time, when its client is not there any more. Answers never end by
-themselves; a question with the word "silent" gets no token, as in a long prefill.
+hand, or our own `serve` around a backend. Each line that it prints is a JSON object: ``url`` first; ``begun`` with its
+number when a request is being answered; ``gone``, with the time, when its client is not there any more. Answers never
+end by themselves; a question with the word "silent" gets no token, as in a long prefill.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -32,16 +33,17 @@ class Watched:
         self.url = url
         self._process = process
 
-    async def begun(self) -> None:
-        """A request is being answered."""
-        while "begun" not in await self._told():
+    async def begun(self) -> int:
+        """The number of the next request, once it is being answered."""
+        while "begun" not in (told := await self._told()):
             pass
+        return int(told["begun"])
 
-    async def gone(self) -> float:
-        """When its client went, in seconds of `time.monotonic()`."""
-        while "gone" not in (told := await self._told()):
+    async def gone(self, number: int) -> float:
+        """When the client of request `number` went, in seconds of `time.monotonic()`."""
+        while (told := await self._told()).get("gone") != number:
             pass
-        return float(told["gone"])
+        return float(told["at"])
 
     async def _told(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -63,6 +65,9 @@ async def watched(kind: str) -> AsyncIterator[Watched]:
         await process.communicate()
 
 
+_numbers = itertools.count()
+
+
 def _tell(**what: object) -> None:
     print(json.dumps(what), flush=True)
 
@@ -80,11 +85,12 @@ async def _openai() -> None:
                 await writer.drain()
             else:
                 body = await _body(reader, head)
-                _tell(begun=True)
+                number = next(_numbers)
+                _tell(begun=number)
                 talking = asyncio.create_task(_talk(writer, silent=SILENT.encode() in body))
                 while await reader.read(65_536):
                     pass
-                _tell(gone=time.monotonic())
+                _tell(gone=number, at=time.monotonic())
                 talking.cancel()
         writer.close()
 
@@ -118,7 +124,8 @@ class _Talkative:
     """A Backend that tells when its stream is closed."""
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
-        _tell(begun=True)
+        number = next(_numbers)
+        _tell(begun=number)
         try:
             yield Meta("m")
             if SILENT in request.messages[-1].content:
@@ -128,7 +135,7 @@ class _Talkative:
                 yield Token("word ")
                 await asyncio.sleep(EVERY)
         finally:
-            _tell(gone=time.monotonic())
+            _tell(gone=number, at=time.monotonic())
 
     async def warm(self, request: ChatRequest) -> None:
         return None

@@ -26,10 +26,11 @@ from backends.telemetry.spread import percentile
 from tests.counterparts import litellm, llama_server, nginx
 from tests.counterparts.watched import SILENT, watched
 
-GIVE_UP = 10.0
+GIVE_UP = 5.0
 """Seconds after which a server that goes on working counts as one that never notices."""
 
-Notice = Callable[[], Awaitable[float]]
+Begun = Callable[[], Awaitable[int]]
+Gone = Callable[[int], Awaitable[float]]
 
 
 def backend(kind: str, url: str, model: str) -> Backend:
@@ -38,7 +39,7 @@ def backend(kind: str, url: str, model: str) -> Backend:
     return providers.open_backend(config.parse(text), "a")
 
 
-async def one(backend: Backend, begun: Notice | None, gone: Notice, *, silent: bool) -> float | None:
+async def one(backend: Backend, begun: Begun | None, gone: Gone, *, silent: bool) -> float | None:
     """Milliseconds from the cancel to the server's notice; None: it never came."""
     question = f"{SILENT if silent else 'talk'} for ever"
     request = ChatRequest((Message("user", question),), max_tokens=1800, sampling=Sampling(temperature=0.0))
@@ -51,21 +52,23 @@ async def one(backend: Backend, begun: Notice | None, gone: Notice, *, silent: b
                     first.set()
 
     reader = asyncio.create_task(read())
-    await (begun() if silent and begun is not None else first.wait())
+    number = 0 if begun is None else await begun()
+    if not silent:
+        await first.wait()
     await asyncio.sleep(0.05)
     assert not reader.done(), await asyncio.gather(reader, return_exceptions=True)
     cancelled = time.monotonic()
     reader.cancel()
     try:
         async with asyncio.timeout(GIVE_UP):
-            return (await gone() - cancelled) * 1000
+            return (await gone(number) - cancelled) * 1000
     except TimeoutError:
         return None
     finally:
         await asyncio.gather(reader, return_exceptions=True)
 
 
-async def slots_free(url: str) -> float:
+async def slots_free(url: str, _: int) -> float:
     """When llama-server has no slot at work, looked at as often as it answers."""
     while any(slot["is_processing"] for slot in await asyncio.to_thread(_slots, url)):
         pass
@@ -104,6 +107,8 @@ async def to_watched(far_kind: str, near_kind: str, name: str, count: int, chose
         async for way, url, model in ways(far.url, folder, stack, chosen):
             for silent in (False, True):
                 near = backend(near_kind, url, model)
+                if way == "litellm" and not silent:
+                    await one(near, far.begun, far.gone, silent=False)  # its first request is not like the others
                 found = [await one(near, far.begun, far.gone, silent=silent) for _ in range(count)]
                 await near.aclose()
                 report(name, way, "before the first token" if silent else "in mid-answer", found)
