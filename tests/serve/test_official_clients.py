@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from backends.events import Citation, Done, Error, Meta, Reasoning, Token
+from backends.serve.app import Public
+from backends.serve.guard import Access
 from backends.serve.models import Models
 from tests.fakes.anthropic_server import MODEL as CLAUDE
 from tests.fakes.anthropic_server import anthropic_server
@@ -38,7 +40,7 @@ def client(url: str, http: object, key: str = "none") -> object:
 
 class TestOurService:
     async def test_models_and_a_whole_answer(self, start: Start, http: object) -> None:
-        service = await start(Echo(), models=Models("tiny"))
+        service = await start(Echo(), public=Public(Models("tiny")))
         ours = client(service.url, http)
 
         listed = [model.id async for model in ours.models.list()]  # type: ignore[attr-defined]
@@ -51,7 +53,7 @@ class TestOurService:
     async def test_a_stream_with_all_there_is(self, start: Start, http: object) -> None:
         told = Meta("inner", prompt_tokens=12, cached_tokens=8, completion_tokens=3)
         script = (Reasoning("hm"), Token("Yes"), Token(" [S1]"), Citation("faq.md", "S1"), told, Done(3, 9.0, "length"))
-        service = await start(Scripted(*script), models=Models("tiny"))
+        service = await start(Scripted(*script), public=Public(Models("tiny")))
 
         options = {"model": "tiny", "messages": [USER], "stream": True, "stream_options": {"include_usage": True}}
         stream = await client(service.url, http).chat.completions.create(**options)  # type: ignore[attr-defined]
@@ -63,7 +65,7 @@ class TestOurService:
         assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.prompt_tokens_details.cached_tokens) == (12, 8)
 
     async def test_its_streaming_helper_puts_the_answer_together(self, start: Start, http: object) -> None:
-        service = await start(Echo(), models=Models("tiny"))
+        service = await start(Echo(), public=Public(Models("tiny")))
 
         completions = client(service.url, http).chat.completions  # type: ignore[attr-defined]
         async with completions.stream(model="tiny", messages=[USER]) as stream:
@@ -73,7 +75,7 @@ class TestOurService:
 
     async def test_leaving_early_cancels(self, start: Start, http: object) -> None:
         echo = Echo()
-        service = await start(echo, models=Models("tiny"), resume_grace=0.0)
+        service = await start(echo, public=Public(Models("tiny")), resume_grace=0.0)
 
         endless = [{"role": "user", "content": "forever and ever"}]
         completions = client(service.url, http).chat.completions  # type: ignore[attr-defined]
@@ -95,7 +97,7 @@ class TestOurService:
         ],
     )
     async def test_errors_are_its_own_exceptions(self, start: Start, http: object, failure: Error, raised: str) -> None:
-        service = await start(Scripted(failure), models=Models("tiny"))
+        service = await start(Scripted(failure), public=Public(Models("tiny")))
 
         with pytest.raises(openai.APIStatusError) as caught:
             await client(service.url, http).chat.completions.create(  # type: ignore[attr-defined]
@@ -106,7 +108,7 @@ class TestOurService:
         assert type(caught.value).__name__ == raised
 
     async def test_a_wrong_key_and_an_unknown_model(self, start: Start, http: object) -> None:
-        service = await start(Echo(), models=Models("tiny"), token="right")
+        service = await start(Echo(), public=Public(Models("tiny")), access=Access("right"))
 
         with pytest.raises(openai.AuthenticationError):
             await client(service.url, http, "wrong").models.list()  # type: ignore[attr-defined]
