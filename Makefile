@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/pip --disable-pip-version-check
 CONSTRAINTS = -c constraints.txt
 
-.PHONY: run test lint format screenshots fuzz eval-demo bench-screen bench-engine snapshots clean
+.PHONY: run test lint format screenshots fuzz eval-demo bench-screen bench-faults bench-engine snapshots clean
 
 run: $(VENV)/run  ## install into .venv (first time: builds llama.cpp) and open the chat
 	@$(BIN)/llmchat $(ARGS)
@@ -40,6 +40,9 @@ eval-demo: $(VENV)/run  ## measure the demo model
 
 bench-screen: $(VENV)/test  ## race the chat against other terminal clients; ARGS=--help tells more
 	$(BIN)/python -m tests.bench.screen $(ARGS)
+
+bench-faults: $(VENV)/test  ## every fault of a server or a network, and what is shown of it
+	$(BIN)/python -m tests.bench.faults $(ARGS)
 
 bench-engine: $(VENV)/run  ## measure the engine beside llama-server, which is built first; ARGS=--help tells more
 	$(BIN)/python -m tests.bench.engine.llama_server

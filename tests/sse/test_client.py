@@ -207,11 +207,6 @@ class TestTiming:
 
 
 class TestTimeouts:
-    async def test_comments_keep_a_silent_stream_alive(self) -> None:
-        pings: list[Step] = [b": ping\n\n", 1.0] * 4
-        async with talking(*event_stream(*pings, b"data: 1\n\n"), timeouts=Timeouts(idle=3.0)) as (client, _):
-            assert await read(client) == [("message", "1")]
-
     @pytest.mark.parametrize(
         ("timeouts", "code", "script"),
         [
