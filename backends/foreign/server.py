@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
@@ -100,6 +101,9 @@ class ForeignServer(ABC):
     async def _answer(self, client: Client, request: ChatRequest, since: float) -> AsyncGenerator[Event, None]:
         """One try. Raises BackendError."""
         model = request.model or self._model or (await self._list(client))[0].id
+        if request.continue_from and not self._listed:
+            with contextlib.suppress(BackendError):  # how it is made to go on depends on what it is
+                await self._list(client)
         body = _ENCODER.encode(self.body(request, model) | self._extra_body)
         # llama-server closes a connection behind a stream without saying so; what nobody read may be asked again.
         async with client.open(self.PATH, body, since=since, resend=True, form=self.FORM) as stream:

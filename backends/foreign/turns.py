@@ -12,10 +12,15 @@ from backends.errors import BackendError, Code
 Turn = dict[str, str]
 
 
-def turns(request: ChatRequest) -> list[Turn]:
+GO_ON = "Go on with your last answer exactly where it stops. Repeat nothing of it and write nothing around the rest."
+"""What is said to a model that would begin a new turn after its own."""
+
+
+def turns(request: ChatRequest, *, prefill: bool = True) -> list[Turn]:
     """``{"role", "content"}`` of every message, and of the answer that is to be gone on with.
 
-    Sources of earlier turns, which another backend answered from documents, are put into their turn's text.
+    `prefill`: whether the server goes on with a trailing answer by itself; else it is asked to, in words. Sources of
+    earlier turns, which another backend answered from documents, are put into their turn's text.
     """
     messages = request.messages
     if any(message.sources for message in messages):
@@ -25,6 +30,8 @@ def turns(request: ChatRequest) -> list[Turn]:
     found = [{"role": message.role, "content": message.content} for message in messages]
     if request.continue_from:
         found.append({"role": "assistant", "content": request.continue_from})
+        if not prefill:
+            found.append({"role": "user", "content": GO_ON})
     return found
 
 

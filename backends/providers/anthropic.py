@@ -74,13 +74,13 @@ def connect(options: Options, site: Site) -> Backend:
 
 def request_body(request: ChatRequest, model: str, thinking_tokens: int = 0) -> dict[str, Any]:
     """The JSON of one request. Raises BackendError (BAD_REQUEST) for sampling that the API does not know."""
-    said = turns(request)
+    thinks = thinking_tokens and request.reasoning != "off"
+    said = turns(request, prefill=not thinks)  # who thinks cannot begin with words that are given
     system = "\n\n".join(turn["content"] for turn in said if turn["role"] == "system")
     messages = [_message(turn) for turn in said if turn["role"] != "system"]
     newest = next((message for message in reversed(messages) if message["role"] == "user"), None)
     if newest is not None:
         newest["content"][-1] |= _CACHED
-    thinks = thinking_tokens and request.reasoning != "off"
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": request.token_limit + (thinking_tokens if thinks else 0),

@@ -40,10 +40,11 @@ _EXTRAS: dict[str, dict[str, Any]] = {
 """What a server takes beyond the common form, by its models' `owned_by`; others refuse fields they do not know."""
 
 _CONTINUE: dict[str, dict[str, Any]] = {
+    LLAMA_SERVER: {},
     VLLM: {"continue_final_message": True, "add_generation_prompt": False},
     SGLANG: {"continue_final_message": True},
 }
-"""What makes a server go on after a trailing assistant message; llama-server does so by itself."""
+"""What makes a server go on with a trailing assistant message; others are asked to in words."""
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -105,7 +106,7 @@ def request_body(request: ChatRequest, model: str, owner: str = "", limit: str =
     """
     return {
         "model": model,
-        "messages": turns(request),
+        "messages": turns(request, prefill=owner in _CONTINUE),
         "stream": True,
         "stream_options": {"include_usage": True},
         limit: request.token_limit,

@@ -52,7 +52,7 @@ def request_body(request: ChatRequest, model: str) -> dict[str, Any]:
     """The JSON of one request. Raises BackendError (BAD_REQUEST) for sampling that the API does not know."""
     body: dict[str, Any] = {
         "model": model,
-        "input": turns(request),
+        "input": turns(request, prefill=False),
         "stream": True,
         "store": False,
         "max_output_tokens": request.token_limit,

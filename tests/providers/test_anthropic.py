@@ -168,6 +168,11 @@ class TestRequests:
         assert cut == {"role": "assistant", "content": [{"type": "text", "text": "one"}]}
         assert "cache_control" in question["content"][0]
 
+    def test_who_thinks_is_asked_in_words_to_go_on(self) -> None:
+        *_, cut, words = request_body(msgspec.structs.replace(REQUEST, continue_from="one"), "m", 2048)["messages"]
+
+        assert (cut["role"], words["role"]) == ("assistant", "user")
+
     def test_sampling_that_it_does_not_know_is_refused(self) -> None:
         with pytest.raises(BackendError, match="has no min_p") as caught:
             request_body(ChatRequest((Message("user", "a"),), sampling=Sampling(min_p=0.1)), "m")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from backends.backend import ChatRequest, Message, Sampling
 from backends.errors import BackendError, Code
 from backends.events import Citation, Done, Error, Event, Meta, Reasoning, Status, Token, is_terminal
+from backends.foreign.turns import GO_ON
 from backends.providers.openai import ChunkReader, OpenAI, Options, base_address, request_body
 from backends.sse.placement import Timing
 from backends.telemetry.stages import Span
@@ -282,11 +283,25 @@ class TestRequests:
     def test_going_on_after_a_cut(self) -> None:
         request = msgspec.structs.replace(REQUEST, continue_from="one")
 
-        plain, vllm = request_body(request, "m"), request_body(request, "m", "vllm")
+        llama, vllm = request_body(request, "m", "llamacpp"), request_body(request, "m", "vllm")
 
-        assert plain["messages"][-1] == vllm["messages"][-1] == {"role": "assistant", "content": "one"}
-        assert "continue_final_message" not in plain
+        assert llama["messages"][-1] == vllm["messages"][-1] == {"role": "assistant", "content": "one"}
+        assert "continue_final_message" not in llama
         assert (vllm["continue_final_message"], vllm["add_generation_prompt"]) == (True, False)
+
+    def test_a_server_that_may_not_go_on_by_itself_is_asked_to(self) -> None:
+        *_, cut, words = request_body(msgspec.structs.replace(REQUEST, continue_from="one"), "m")["messages"]
+
+        assert cut == {"role": "assistant", "content": "one"}
+        assert words == {"role": "user", "content": GO_ON}
+
+    async def test_what_the_server_is_is_found_out_before_an_answer_is_gone_on_with(self) -> None:
+        async with openai_server("vllm") as server:
+            backend = OpenAI(Options(url=server.url, model=MODEL))
+            async for _ in backend.stream(msgspec.structs.replace(REQUEST, continue_from="one")):
+                pass
+            await backend.aclose()
+        assert json.loads(server.requests[-1].body)["continue_final_message"] is True
 
     def test_sources_of_an_earlier_turn_stay_in_it(self) -> None:
         message = Message("user", "Why?", (Citation("a.md", "S1", "Plans", "", "Because."),))
