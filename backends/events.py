@@ -17,6 +17,7 @@ from backends.telemetry.stages import Span
 
 StatusName = Literal[
     "connecting",
+    "retrying",
     "waiting",
     "loading",
     "queued",
@@ -48,7 +49,9 @@ class Citation(_Event, frozen=True):
 
 
 class Status(_Event, frozen=True):
-    """What the request is waiting for; "waiting": for a server that does not say what it does.
+    """What the request is waiting for.
+
+    "waiting": for a server that does not say what it does. "retrying": to be sent again, since it was refused.
 
     `ms` is the length of the stage that this status closes, if it closes one. `step` of `steps` counts the pipeline's
     stages from 1. `done`/`total` is progress: tokens of the prompt while prefilling (of which `cached` came from the

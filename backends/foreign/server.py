@@ -107,8 +107,8 @@ class ForeignServer(ABC):
         body = _ENCODER.encode(self.body(request, model) | self._extra_body)
         # llama-server closes a connection behind a stream without saying so; what nobody read may be asked again.
         async with client.open(self.PATH, body, since=since, resend=True, form=self.FORM) as stream:
-            await stream.sent()
-            yield Status("waiting")
+            if await stream.sent():
+                yield Status("waiting")
             async with aclosing(_events(stream, client, self.READER)) as events:
                 async for event in events:
                     yield event

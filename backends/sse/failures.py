@@ -18,7 +18,7 @@ from backends.sse.excerpt import clean, excerpt, is_context_full, is_out_of_cred
 
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _HINTS = {
-    401: "the key is missing or wrong",
+    401: "the key is missing or wrong; api_key_env names one",
     403: "the key may not do this",
     407: "the proxy wants a user and password",
     404: "nothing there under this URL, or no such model",

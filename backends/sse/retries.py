@@ -52,7 +52,7 @@ class Retries:
     def status(self, error: BackendError, delay: float) -> Status:
         """What is shown meanwhile."""
         what = error.code.replace("_", " ")
-        return Status("connecting", detail=f"{what}; try {self.tries} of {1 + self._count} in {delay:.1f} s")
+        return Status("retrying", detail=f"{what}; try {self.tries} of {1 + self._count} in {delay:.1f} s")
 
     def spent(self, since: float) -> Meta:
         """What it took so far, for a call at `since` (`time.perf_counter()`)."""

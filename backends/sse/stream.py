@@ -92,9 +92,10 @@ class EventStream:
         self._sending.add_done_callback(lambda _: self._sent.set())
         return self
 
-    async def sent(self) -> None:
-        """Returns when the request is with the operating system, or when it has failed before."""
+    async def sent(self) -> bool:
+        """Returns when the request is with the operating system; False where it did not come to that."""
         await self._sent.wait()
+        return self.timing.send_end > 0
 
     async def answered(self) -> None:
         """Returns when the answer begins to come, in the form that was asked for. Raises BackendError."""

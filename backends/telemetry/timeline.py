@@ -22,6 +22,7 @@ Outcome = Literal["running", "complete", "truncated", "cancelled", "interrupted"
 
 STAGE_OF: dict[StatusName, Stage] = {
     "connecting": "connect",
+    "retrying": "retry",
     "waiting": "server_wait",
     "loading": "model_load",
     "queued": "provider_queue",

@@ -58,6 +58,7 @@ STAGE_MEANINGS: dict[Stage, str] = {
 
 _STATUS_WORDS: dict[StatusName, str] = {
     "connecting": "connecting",
+    "retrying": "trying again",
     "waiting": "waiting for the server",
     "loading": "loading the model",
     "queued": "queued",
