@@ -362,11 +362,15 @@ def bench_load(
         str, typer.Option("--prompt", metavar="TOKENS", help="128, 16-256, normal:M,D or lognormal:MEDIAN,P95.")
     ] = "128",
     output: Annotated[str, typer.Option("--output", metavar="TOKENS", help="The same, of the answers.")] = "64",
-    concurrency: Annotated[int, typer.Option("--concurrency", min=1, metavar="N", help="Clients at a time.")] = 1,
+    concurrency: Annotated[
+        str, typer.Option("--concurrency", metavar="N,...", help="Clients at a time; several: one after the other.")
+    ] = "1",
     rate: Annotated[
-        float | None, typer.Option("--rate", min=0.001, metavar="R", help="Instead: R requests/s, Poisson arrivals.")
+        str, typer.Option("--rate", metavar="R,...", help="Instead: R requests/s on average, Poisson arrivals.")
+    ] = "",
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, metavar="N", help="Requests, of each load of several.")
     ] = None,
-    count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="Requests in all.")] = None,
     duration: Annotated[
         float | None, typer.Option("--duration", min=0.1, metavar="S", help="Seconds in which requests are sent.")
     ] = None,
@@ -383,7 +387,11 @@ def bench_load(
     temperature: Annotated[float, typer.Option("--temperature", "-t", min=0.0, metavar="T")] = 0.0,
     feature: Annotated[str, typer.Option("--feature", metavar="NAME", help="Whose budgets goodput means.")] = "chat",
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same load.")] = 0,
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Every request's numbers.")] = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw latency over load; needs 'llmchat[plots]'.")] = False,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Every request's numbers, also for 'compare'.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="The table, one line a load.")] = None,
 ) -> None:
     """Put load on a backend: TTFT, TPOT, gaps and totals at their percentiles, throughput, goodput, errors.
 
@@ -393,10 +401,10 @@ def bench_load(
         return
 
     def command() -> ExitCode:
-        from tui.commands import bench
+        from tui.commands import bench_load
         from tui.target import Target
 
-        asked = bench.LoadRequest(
+        asked = bench_load.LoadRequest(
             prompt,
             output,
             concurrency,
@@ -410,9 +418,26 @@ def bench_load(
             temperature,
             feature,
             seed,
+            plot,
             json,
+            csv,
         )
-        return bench.load(Target(config, backend, url, model, api_key_env, docs), asked)
+        return bench_load.load(Target(config, backend, url, model, api_key_env, docs), asked)
+
+    leave(command)
+
+
+@bench.command("compare")
+def bench_compare(
+    one: Annotated[Path, typer.Argument(metavar="A", help="What bench --json wrote.")],
+    other: Annotated[Path, typer.Argument(metavar="B", help="The same of another time, server or version.")],
+) -> None:
+    """Two results beside each other: B / A at each percentile, with 95 % confidence intervals (bootstrap)."""
+
+    def command() -> ExitCode:
+        from tui.commands.bench_load import compare
+
+        return compare(one, other)
 
     leave(command)
 

@@ -9,10 +9,11 @@ work gets done.
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 
 import msgspec
 
@@ -22,7 +23,15 @@ from backends.telemetry.summary import summarize
 from backends.telemetry.timeline import Outcome, Timeline
 
 
-class Result(msgspec.Struct, frozen=True):
+APART = 0.005
+"""Seconds between the first requests of two clients: all at once they would wait for each other here, not there."""
+
+
+TICK = 0.0015
+"""Seconds that a timer of the event loop may be late."""
+
+
+class Result(msgspec.Struct, frozen=True, gc=False):
     """One request. Times in milliseconds since it was due; None where it did not come to that.
 
     `due`: when, in seconds since the load began. `late_ms`: how much later it was sent; nothing in a closed loop.
@@ -63,7 +72,7 @@ class Load(msgspec.Struct, frozen=True):
     """How requests come: `concurrency` clients, each asking again when answered; or, with `arrivals`, whenever it says.
 
     Ends after `count` requests or when `duration` seconds have passed, whichever is set; requests that were sent by
-    then are waited for. The first `warm_up` requests are asked beforehand and not measured.
+    then are waited for. The first `warm_up` requests are asked beforehand, as many at a time, and not measured.
     """
 
     concurrency: int = 1
@@ -73,10 +82,11 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What came of a load. `seconds`: from its begin to the last answer's end."""
+    """What came of a load. `seconds`: from its begin to the last answer's end; `begun`: `time.perf_counter` then."""
 
     results: tuple[Result, ...]
     seconds: float
+    begun: float = 0.0
 
 
 async def run(
@@ -87,24 +97,39 @@ async def run(
     on_result: Callable[[Result], None] = lambda result: None,
 ) -> Run:
     """Put `load` on `backend`. `arrivals`: an open loop, due at these seconds; `concurrency` does not count then."""
-    for request in itertools.islice(requests, load.warm_up):
-        await measure(backend, request, time.perf_counter())
+    warming = itertools.islice(requests, load.warm_up)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(load.concurrency, load.warm_up)):
+            group.create_task(_warm(backend, warming))
     results: list[Result] = []
-    begun = time.perf_counter()
 
     def take(result: Result) -> None:
         results.append(result)
         on_result(result)
 
-    due = _due(load, begun, arrivals)
-    async with asyncio.TaskGroup() as group:
-        if arrivals is None:
-            for _ in range(load.concurrency):
-                group.create_task(_client(backend, requests, due, begun, take))
-        else:
-            async for at in _paced(due, begun):
-                group.create_task(_one(backend, next(requests), begun, begun + at, take))
-    return Run(tuple(results), time.perf_counter() - begun)
+    with _undisturbed():
+        begun = time.perf_counter()
+        due = _due(load, begun, arrivals)
+        async with asyncio.TaskGroup() as group:
+            if arrivals is None:
+                for number in range(load.concurrency):
+                    group.create_task(_client(backend, requests, due, begun, take, number * APART))
+            else:
+                async for at in _paced(due, begun):
+                    group.create_task(_one(backend, next(requests), begun, begun + at, take))
+        return Run(tuple(results), time.perf_counter() - begun, begun)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Nothing that is there by now is looked through for garbage: with all that is imported that takes 20 ms and more,
+    in which a hundred streams would wait to be stamped."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 async def measure(backend: Backend, request: ChatRequest, due: float, begun: float | None = None) -> Result:
@@ -129,7 +154,7 @@ async def measure(backend: Backend, request: ChatRequest, due: float, begun: flo
         cached_tokens=summary.cached_tokens,
         draft_tokens=summary.draft_tokens,
         accepted_tokens=summary.accepted_tokens,
-        gaps=tuple(later - earlier for earlier, later in itertools.pairwise(timeline.chunk_ms)),
+        gaps=tuple(round(later - earlier, 3) for earlier, later in itertools.pairwise(timeline.chunk_ms)),
         error=f"{error.code}: {error.message}" if error else "",
     )
 
@@ -145,13 +170,21 @@ def _due(load: Load, begun: float, arrivals: Iterator[float] | None) -> Iterator
         yield at
 
 
+async def _warm(backend: Backend, requests: Iterator[ChatRequest]) -> None:
+    for request in requests:
+        await measure(backend, request, time.perf_counter())
+
+
 async def _client(
     backend: Backend,
     requests: Iterator[ChatRequest],
     due: Iterator[float],
     begun: float,
     take: Callable[[Result], None],
+    after: float,
 ) -> None:
+    """One client of a closed loop; its first request goes out `after` seconds."""
+    await asyncio.sleep(after)
     for at in due:
         await _one(backend, next(requests), begun, begun + at, take)
 
@@ -163,6 +196,11 @@ async def _one(
 
 
 async def _paced(due: Iterator[float], begun: float) -> AsyncIterator[float]:
+    """Each of `due` when its time has come. The event loop's own timers are up to `TICK` late, which would be counted
+    as the server's."""
     for at in due:
-        await asyncio.sleep(max(0.0, begun + at - time.perf_counter()))
+        if (left := begun + at - TICK - time.perf_counter()) > 0:
+            await asyncio.sleep(left)
+        while time.perf_counter() < begun + at:
+            await asyncio.sleep(0)
         yield at

@@ -7,8 +7,12 @@ import random
 from collections.abc import Callable, Sequence
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from backends.telemetry.spread import percentile
+
+_RESAMPLES = 2_000
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -41,9 +45,32 @@ def ratio(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.
         others = mine if paired else indices(len(theirs))
         return _quotient(median([ours[i] for i in mine]), median([theirs[i] for i in others]))
 
-    samples = sorted(draw(lambda count: rng.choices(range(count), k=count)) for _ in range(2_000))
+    samples = sorted(draw(lambda count: rng.choices(range(count), k=count)) for _ in range(_RESAMPLES))
     edge = 50 * (1 - confidence)
     return Interval(draw(lambda count: list(range(count))), percentile(samples, edge), percentile(samples, 100 - edge))
+
+
+def percentile_ratios(
+    ours: Sequence[float], theirs: Sequence[float], percents: Sequence[float], confidence: float = 0.95, seed: int = 0
+) -> list[Interval]:
+    """Percentiles of `ours` / those of `theirs`, with bootstrap intervals as in `ratio`, drawn apart.
+
+    Raises ValueError without values.
+    """
+    if not ours or not theirs:
+        raise ValueError("no values")
+    rng = np.random.default_rng(seed)
+
+    def resampled(values: Sequence[float]) -> NDArray[np.float64]:
+        known = np.asarray(values, np.float64)
+        return np.array([np.percentile(rng.choice(known, len(known)), percents) for _ in range(_RESAMPLES)])
+
+    above, below = resampled(ours), resampled(theirs)
+    quotients = np.divide(above, below, out=np.full(above.shape, np.inf), where=below != 0)
+    edge = 50 * (1 - confidence)
+    lows, highs = np.percentile(quotients, (edge, 100 - edge), axis=0)
+    values = [_quotient(percentile(ours, percent), percentile(theirs, percent)) for percent in percents]
+    return [Interval(value, float(low), float(high)) for value, low, high in zip(values, lows, highs, strict=True)]
 
 
 def _quotient(one: float, other: float) -> float:

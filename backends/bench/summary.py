@@ -63,28 +63,3 @@ def summarize(run: Run, budget: Budget) -> LoadSummary:
 
 def _known(results: list[Result], field: str) -> list[float]:
     return [value for result in results if (value := getattr(result, field)) is not None]
-
-
-def table(summary: LoadSummary) -> str:
-    """For people, in plain text."""
-    rows = [f"{'':8}{'mean':>10}{'P50':>10}{'P90':>10}{'P95':>10}{'P99':>10}{'max':>10}   ms"]
-    for name, found in (
-        ("TTFT", summary.ttft),
-        ("TPOT", summary.tpot),
-        ("ITL", summary.itl),
-        ("total", summary.total),
-    ):
-        if found is not None:
-            values = (found.mean, found.p50, found.p90, found.p95, found.p99, found.highest)
-            rows.append(f"{name:8}" + "".join(f"{value:>10,.1f}" for value in values))
-    rows += [
-        "",
-        f"{summary.answered} of {summary.requests} requests answered in {summary.seconds:.1f} s: "
-        f"{summary.requests_per_second:.2f} requests/s, {summary.tokens_per_second:,.1f} tokens/s",
-        f"{summary.prompt_tokens:,} prompt tokens ({summary.cached_tokens:,} cached), {summary.output_tokens:,} made",
-        f"goodput: {summary.goodput_share:.1%} within budget, {summary.goodput:.2f} requests/s",
-    ]
-    if summary.latest_ms >= 1:
-        rows.append(f"sent up to {summary.latest_ms:.1f} ms late, which the times above include")
-    rows += [f"failed {count} times: {error}" for error, count in summary.errors.items()]
-    return "\n".join(rows)

@@ -13,14 +13,21 @@ TINY = Shape("tiny", 64, 2, 4, 2, 96, 1_200, context=16_384)
 
 def test_a_load_on_the_engine_prints_the_table_and_keeps_the_numbers(llmchat: Llmchat, tmp_path: Path) -> None:
     model = make(TINY, tmp_path)
-    load = ("--concurrency", 2, "--count", 3, "--warm-up", 0, "--prompt", "8-16", "--output", 5)
-    result = llmchat("bench", "--model", model, *load, "--json", tmp_path / "load.json")
+    load = ("--concurrency", "1,2", "--count", 3, "--warm-up", 0, "--prompt", "8-16", "--output", 5, "--plot")
+    result = llmchat("bench", "--model", model, *load, "--json", tmp_path / "load.json", "--csv", tmp_path / "load.csv")
     assert result.returncode == 0, result.stderr
-    assert "3 of 3 requests answered" in result.stdout
-    assert "TTFT" in result.stdout
+    assert "clients    answered" in result.stdout
+    assert "TTFT, ms, over clients" in result.stdout
     kept = json.loads((tmp_path / "load.json").read_text())
-    assert [one["tokens"] for one in kept["results"]] == [5, 5, 5]
-    assert kept["summary"]["output_tokens"] == 15
+    assert [[one["tokens"] for one in level["run"]["results"]] for level in kept["levels"]] == [[5, 5, 5], [5, 5, 5]]
+    assert [line.split(",")[:3] for line in (tmp_path / "load.csv").read_text().splitlines()[1:]] == [
+        ["clients", "1", "3"],
+        ["clients", "2", "3"],
+    ]
+    result = llmchat("bench", "compare", tmp_path / "load.json", tmp_path / "load.json")
+    assert result.returncode == 0, result.stderr
+    assert "2 at a time" in result.stdout
+    assert "fewer than 5 answers beyond" in result.stdout
 
 
 def test_the_engine_is_measured_through_http_without_a_rival(llmchat: Llmchat, tmp_path: Path) -> None:
@@ -49,6 +56,10 @@ def test_wrong_usage_says_what_would_be_right(llmchat: Llmchat, tmp_path: Path) 
     for arguments, said in (
         (("bench", "--prompt", "many"), "16-256"),
         (("bench", "--feature", "magic"), "summarize"),
+        (("bench", "--concurrency", "1,many"), "1,4,16"),
+        (("bench", "--plot"), "several loads"),
+        (("bench", "--json", tmp_path), "cannot be written"),
+        (("bench", "compare", tmp_path / "none", tmp_path / "none"), "cannot be read"),
         (("bench", "engine", "--sizes", "XXL"), "T, S, M, P"),
         (("bench", "rag", "--docs", tmp_path), "belong together"),
         (("bench", "rag", "--misses", "none"), "hand-written"),
