@@ -22,7 +22,6 @@ from backends.config import Budget
 from backends.telemetry.summary import summarize
 from backends.telemetry.timeline import Outcome, Timeline
 
-
 APART = 0.005
 """Seconds between the first requests of two clients: all at once they would wait for each other here, not there."""
 
@@ -201,6 +200,6 @@ async def _paced(due: Iterator[float], begun: float) -> AsyncIterator[float]:
     for at in due:
         if (left := begun + at - TICK - time.perf_counter()) > 0:
             await asyncio.sleep(left)
-        while time.perf_counter() < begun + at:
+        while time.perf_counter() < begun + at:  # noqa: ASYNC110 - a time, not an event
             await asyncio.sleep(0)
         yield at

@@ -22,8 +22,8 @@ async def test_a_closed_loop_asks_so_many_at_a_time_and_no_more() -> None:
     backend = Scripted(Token("a"), hold, Done(1, 1.0))
     running = asyncio.create_task(run(backend, REQUESTS(), Load(concurrency=3, count=7)))
     async with asyncio.timeout(20):
-        while backend.streaming < 3:
-            await asyncio.sleep(0)
+        while backend.streaming < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
     assert len(backend.requests) == 3
     hold.release()
     done = await running

@@ -73,7 +73,8 @@ def table(measured: Sequence[tuple[Measured, float]], record: Sequence[Passed]) 
         summary = one.summary
         rows.append(
             f"{one.level}: {summary.answered:,} streams in {summary.seconds:.0f} s, "
-            f"{60 * summary.requests_per_second:,.0f}/min, {summary.tokens_per_second:,.0f} tokens/s, {core:.0%} of a core"
+            f"{60 * summary.requests_per_second:,.0f}/min, {summary.tokens_per_second:,.0f} tokens/s, "
+            f"{core:.0%} of a core"
         )
         for name, values in distortion(one.run, record).items():
             figures = (*(percentile(values, percent) for percent in (50, 90, 95, 99)), max(values))
