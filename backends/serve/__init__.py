@@ -25,7 +25,7 @@ async def serve(
     access: Access | None = None,
     public: Public | None = None,
     on_started: Callable[[str], None] | None = None,
-    reopen: Callable[[], Backend] | None = None,
+    reopen: Callable[[], tuple[Backend, Serve]] | None = None,
     grace: float = 5.0,
     resume_grace: float = 10.0,
 ) -> None:
@@ -34,8 +34,8 @@ async def serve(
     `settings`: limits. `access`: who may use it; without it everybody who reaches it. `public`: its models and who
     watches. `on_started` gets the address to connect to: ``http://127.0.0.1:8000`` or ``unix:/path``. Streams that run
     at the end have `grace` seconds. One whose reader lost the connection waits `resume_grace` seconds for him. The
-    caller keeps `backend` and closes it. On SIGHUP `reopen` opens it anew, as configuration and documents are by then;
-    streams that run stay with the former one, which is closed after its last. Raises BackendError when the address is
+    caller keeps `backend` and closes it. On SIGHUP `reopen` opens it anew, with the limits of then; streams
+    that run stay with the former one, which is closed after its last. Raises BackendError when the address is
     not to be had.
     """
     import msgspec
@@ -57,8 +57,11 @@ async def serve(
     )
     tls = (settings.tls_cert, settings.tls_key) if settings.tls_cert else None
 
-    def open_next() -> Backend:
-        return backend if reopen is None else Retrying(reopen(), settings.retries)
+    def open_next() -> tuple[Backend, Serve]:
+        if reopen is None:
+            return backend, settings
+        following, limits = reopen()
+        return Retrying(following, limits.retries), limits
 
     reloading = Reloading(app.state.service, backend, open_next)
     async with _in_background(reloading.run()):

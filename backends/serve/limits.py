@@ -27,7 +27,10 @@ def check_size(request: ChatRequest, limits: Serve) -> None:
     if limits.max_tokens and (request.max_tokens or 0) > limits.max_tokens:
         raise Refusal(400, f"max_tokens is {request.max_tokens:,}, at most {limits.max_tokens:,} are given here")
     if limits.max_prompt_tokens:
-        tokens = sum(estimate_tokens(message.content) for message in request.messages)
+        tokens = sum(
+            estimate_tokens(message.content) + sum(estimate_tokens(source.snippet) for source in message.sources)
+            for message in request.messages
+        )
         if tokens > limits.max_prompt_tokens:
             raise Refusal(
                 413, f"the prompt has about {tokens:,} tokens, at most {limits.max_prompt_tokens:,} are taken"
@@ -84,6 +87,11 @@ class Line:
         self._max_queue = max_queue
         self._running = 0
         self._waiting: deque[tuple[asyncio.Event, Callable[[int], None]]] = deque()
+
+    def resize(self, max_running: int, max_queue: int) -> None:
+        """Other bounds; nobody who is in is put out."""
+        self._max_running, self._max_queue = max_running, max_queue
+        self._call_next()
 
     def check(self) -> None:
         """Raises BackendError (OVERLOADED) when there is no place in the line either."""

@@ -1,4 +1,4 @@
-"""Another backend in the place of the one that serves, without dropping a stream."""
+"""Another backend, and other limits, in the place of those that serve, without dropping a stream."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from backends.backend import Backend
+from backends.config import Serve
 from backends.errors import BackendError
 from backends.serve.service import Service
 
@@ -18,7 +19,7 @@ _LOOK_S = 0.5
 class Reloading:
     """The backend that serves, and former ones until their last stream has ended. Owns all but the first."""
 
-    def __init__(self, service: Service, first: Backend, open_next: Callable[[], Backend]) -> None:
+    def __init__(self, service: Service, first: Backend, open_next: Callable[[], tuple[Backend, Serve]]) -> None:
         """`open_next`: what the configuration says now; raises BackendError where it is wrong."""
         self._service = service
         self._first = first
@@ -47,12 +48,12 @@ class Reloading:
     def _reload(self) -> Backend | None:
         """The backend that was replaced; None where the new configuration cannot be used, and the old one stays."""
         try:
-            following = self._open_next()
+            following, settings = self._open_next()
         except BackendError as error:
             _log.error("the configuration is not reloaded: %s", error)
             return None
         self._current = following
-        return self._service.use(following)
+        return self._service.use(following, settings)
 
     async def _retire(self, former: Backend) -> None:
         try:

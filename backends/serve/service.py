@@ -56,9 +56,14 @@ class Service:
         self._quotas = Quotas()
         self._line = Line(settings.max_running, settings.max_queue)
 
-    def use(self, backend: Backend) -> Backend:
-        """Answer with `backend` from now on. Returns the former one, whose streams go on."""
+    def use(self, backend: Backend, settings: Serve) -> Backend:
+        """Answer with `backend`, within `settings`, from now on. Returns the former backend, whose streams go on.
+
+        What holds for streams holds for new ones. What is fixed when the service starts (TLS, hosts, logs) stays.
+        """
         former, self._backend = self._backend, backend
+        self.settings = settings
+        self._line.resize(settings.max_running, settings.max_queue)
         return former
 
     def has_streams_of(self, backend: Backend) -> bool:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from backends.backend import Backend
+from backends.config import Serve
 from backends.errors import ConfigError
 from backends.events import Token
 from backends.serve import serve
@@ -19,7 +20,7 @@ from tests.serve.conftest import CHAT, PATIENCE, eventually
 
 
 @asynccontextmanager
-async def serving(first: Backend, reopen: Callable[[], Backend]) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(first: Backend, reopen: Callable[[], tuple[Backend, Serve]]) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service, which has ended behind the block."""
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(first, on_started=started.set_result, reopen=reopen))
@@ -45,7 +46,7 @@ async def test_on_sighup_new_requests_go_to_the_new_one() -> None:
         Scripted(*answer("third")),
     )
     following: list[Backend] = [second, third]
-    async with serving(first, lambda: following.pop(0)) as http:
+    async with serving(first, lambda: (following.pop(0), Serve(max_messages=1))) as http:
         running = asyncio.create_task(ask(http))
         await asyncio.wait_for(hold.reached.wait(), PATIENCE)
         os.kill(os.getpid(), signal.SIGHUP)
@@ -55,6 +56,8 @@ async def test_on_sighup_new_requests_go_to_the_new_one() -> None:
         os.kill(os.getpid(), signal.SIGHUP)
         await eventually(lambda: following == [])
         assert "third" in await ask(http)
+        two = {"messages": CHAT["messages"] * 2}
+        assert (await http.post("/v1/chat", json=two)).status_code == 413
         assert (first.streaming, second.streaming, second.closed) == (1, 1, False)
         hold.release()
         assert "first" in await running
@@ -67,7 +70,7 @@ async def test_on_sighup_new_requests_go_to_the_new_one() -> None:
 async def test_a_configuration_that_is_wrong_changes_nothing() -> None:
     tried = 0
 
-    def reopen() -> Backend:
+    def reopen() -> tuple[Backend, Serve]:
         nonlocal tried
         tried += 1
         raise ConfigError("a wrong key")

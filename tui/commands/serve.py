@@ -70,9 +70,16 @@ async def _serve(
             access=access,
             public=public,
             on_started=started,
-            reopen=lambda: providers.open_backend(target.load()),
+            reopen=partial(_reopened, target),
             resume_grace=resume_grace,
         )
+
+
+def _reopened(target: Target) -> tuple[Backend, Serve]:
+    """The backend and its limits, as the configuration has them now. Raises ConfigError."""
+    file = target.load()
+    providers.check(file)
+    return providers.open_backend(file), file.config.serve
 
 
 @contextlib.asynccontextmanager
