@@ -1,0 +1,162 @@
+"""`llmchat serve` and llama-server under the same crowd: ``python -m tests.bench.serve --clients 200 --seconds 300``.
+
+Half of the clients read slowly, a quarter hangs up at random. Printed for each server: requests a second, how they
+ended, the time to the first event, memory; and what is left when all are gone (memory, descriptors, streams).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import urlopen
+
+from tests.bench.serve.crowd import Crowd, Tally, keep_asking
+from tests.counterparts.llama_server import running
+
+_SETTLE_S = 12.0  # longer than a stream waits for its reader
+
+
+@dataclass(frozen=True)
+class Use:
+    """What processes hold: resident memory in MiB and open descriptors."""
+
+    mib: float
+    descriptors: int
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.serve")
+    parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--tokens", type=int, default=48)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        with _llmchat(Path(folder)) as (port, pid):
+            _measure("llmchat serve", port, pid, "demo", options)
+            with urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+                states = re.findall(r'llmchat_streams\{state="(\w+)"\} (\d+)', page.read().decode())
+            print(f"  streams left: {', '.join(f'{state} {count}' for state, count in states)}")
+        with running(Path(folder) / "log") as url:
+            if url is not None:
+                port = int(url.rpartition(":")[2])
+                _measure("llama-server", port, _listener(port), "", options)
+
+
+def _measure(name: str, port: int, pid: int, model: str, options: argparse.Namespace) -> None:
+    question = {"role": "user", "content": "Can I pause my annual subscription, and what does it cost?"}
+    body: dict[str, object] = {"model": model, "messages": [question], "max_tokens": options.tokens, "docs": False}
+    crowd = Crowd(port, body)
+    asyncio.run(keep_asking(crowd, 4, 0.0))  # warm
+    before = _use(pid)
+    began = time.perf_counter()
+    peak, tally = asyncio.run(_under_load(crowd, pid, options))
+    took = time.perf_counter() - began
+    time.sleep(_SETTLE_S)
+    _report(name, tally, took, options.clients, before, peak, _use(pid))
+
+
+async def _under_load(crowd: Crowd, pid: int, options: argparse.Namespace) -> tuple[Use, Tally]:
+    async def watch() -> None:
+        nonlocal peak
+        while True:
+            now = _use(pid)
+            peak = Use(max(peak.mib, now.mib), max(peak.descriptors, now.descriptors))
+            await asyncio.sleep(1.0)
+
+    peak = _use(pid)
+    watching = asyncio.create_task(watch())
+    tally = await keep_asking(crowd, options.clients, time.perf_counter() + options.seconds)
+    watching.cancel()
+    return peak, tally
+
+
+def _report(name: str, tally: Tally, took: float, clients: int, before: Use, peak: Use, after: Use) -> None:
+    first = sorted(tally.first_ms) or [0.0]
+    answered = tally.count("done") + tally.count("left")
+    print(f"{name}: {clients} clients, {took:.0f} s")
+    print(f"  {answered / took:.1f} requests/s answered ({sum(tally.ends.values()) / took:.1f}/s in all)")
+    for (kind, end), count in sorted(tally.ends.items()):
+        print(f"  {kind:8} {end:12} {count}")
+    print(f"  first event: p50 {first[len(first) // 2]:.0f} ms, p95 {first[int(len(first) * 0.95)]:.0f} ms")
+    print(f"  memory: {before.mib:.0f} MiB before, {peak.mib:.0f} at most", end="")
+    print(f" ({(peak.mib - before.mib) * 1024 / clients:.0f} kB a client), {after.mib:.0f} after")
+    print(f"  descriptors: {before.descriptors} before, {peak.descriptors} at most, {after.descriptors} after")
+
+
+@contextmanager
+def _llmchat(folder: Path) -> Iterator[tuple[int, int]]:
+    """The port and the process of a service on the demo model, without documents."""
+    config = folder / "config.toml"
+    config.write_text('backend = "demo"\n[backends.demo]\ntype = "local"\nmax_queue = 256\n')
+    environment = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
+    command = [sys.executable, "-m", "tui", "serve", "--config", str(config), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline()
+            port = int(re.findall(r":(\d+) ", address)[0])
+            _wait_until_ready(port)
+            yield port, process.pid
+        finally:
+            process.terminate()
+
+
+def _wait_until_ready(port: int) -> None:
+    while True:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+                if json.load(answer)["status"] == "ready":
+                    return
+        except OSError:
+            time.sleep(0.1)
+
+
+def _use(pid: int) -> Use:
+    """Of process `pid` and all that it started."""
+    mib, descriptors = 0.0, 0
+    for each in _family(pid):
+        folder = Path("/proc") / str(each)
+        try:
+            resident = int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+            mib += resident / 2**20
+            descriptors += len(list((folder / "fd").iterdir()))
+        except OSError:
+            continue  # it ended meanwhile
+    return Use(mib, descriptors)
+
+
+def _family(pid: int) -> list[int]:
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue
+    family = [pid]
+    for each in family:
+        family += [child for child, parent in parents.items() if parent == each]
+    return family
+
+
+def _listener(port: int) -> int:
+    """The child of ours that listens on `port`."""
+    for pid in _family(os.getpid())[1:]:
+        if str(port) in Path(f"/proc/{pid}/cmdline").read_text():
+            return pid
+    raise SystemExit(f"nobody of ours listens on {port}")
+
+
+if __name__ == "__main__":
+    main()
