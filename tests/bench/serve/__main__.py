@@ -24,7 +24,7 @@ from urllib.request import urlopen
 from tests.bench.serve.crowd import Crowd, Tally, keep_asking
 from tests.counterparts.llama_server import running
 
-_SETTLE_S = 12.0  # longer than a stream waits for its reader
+_SETTLE_S = 80.0  # longer than idle connections between our own processes are kept
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,10 @@ def _measure(name: str, port: int, pid: int, model: str, options: argparse.Names
     began = time.perf_counter()
     peak, tally = asyncio.run(_under_load(crowd, pid, options))
     took = time.perf_counter() - began
-    time.sleep(_SETTLE_S)
-    _report(name, tally, took, options.clients, before, peak, _use(pid))
+    until = time.perf_counter() + _SETTLE_S
+    while (after := _use(pid)).descriptors > before.descriptors and time.perf_counter() < until:
+        time.sleep(1.0)
+    _report(name, tally, took, options.clients, before, peak, after)
 
 
 async def _under_load(crowd: Crowd, pid: int, options: argparse.Namespace) -> tuple[Use, Tally]:
