@@ -109,3 +109,15 @@ def test_a_turn_is_explained(llmchat: Llmchat, config: str) -> None:
     assert newest["turn"]["id"] == 30
     missing = llmchat("explain", "77", "--config", config)
     assert (missing.returncode, missing.stderr) == (2, "llmchat: there is no turn 77: see llmchat stats\n")
+
+
+def test_turns_are_exported(llmchat: Llmchat, config: str, tmp_path: Path) -> None:
+    result = llmchat("export", "jsonl", "--config", config, "--backend", "box", "--output", tmp_path / "turns.jsonl")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    lines = (tmp_path / "turns.jsonl").read_text().splitlines()
+    assert len(lines) == 20
+    assert {json.loads(line)["numbers"]["backend"] for line in lines} == {"box"}
+    assert (tmp_path / "turns.jsonl").stat().st_mode & 0o777 == 0o600
+    traced = json.loads(llmchat("export", "trace", "30", "--config", config).stdout)
+    assert any(event["name"] == "prefill" for event in traced["traceEvents"])
+    assert json.loads(llmchat("export", "jsonl", "--schema").stdout)["$defs"]["TurnRecord"]
