@@ -116,6 +116,7 @@ class LlmChat(PaintedApp[None]):
             yield SystemCommand(f"Copy {what}", f"{about} ({key})", partial(chat.action_copy, what))
         yield SystemCommand("Search", "Find text in the conversation (Ctrl+F)", chat.action_find)
         yield SystemCommand("Sources", "Read the passages behind the answer (F3)", chat.action_sources)
+        yield SystemCommand("Conversations", "Search, open, rename, delete (F10)", chat.action_conversations)
         yield SystemCommand("Statistics", "What all answers took (F9)", chat.action_statistics)
         yield SystemCommand("Latency panel", "Full, one line, off (F2)", chat.action_cycle_panel)
         yield SystemCommand("Switch backend", "Choose from the configured backends (F4)", chat.action_backends)

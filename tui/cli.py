@@ -5,12 +5,13 @@ What a command needs is imported when it is called: `llmchat --version` imports 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tui import cli_history
+from tui.cli_options import BackendName, Config
 from tui.exit_codes import TABLE, ExitCode
 from tui.leaving import leave
 
@@ -22,13 +23,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_FOLDER = "~/Library/Application Support" if sys.platform == "darwin" else "~/.config"
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="PATH", help=f"Default: $LLMCHAT_CONFIG, {_FOLDER}/llmchat/config.toml."),
-]
-BackendName = Annotated[str | None, typer.Option("--backend", metavar="NAME", help="A backend of the configuration.")]
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="A server of any kind; no configuration needed.")]
 Model = Annotated[
     str | None, typer.Option("--model", "-m", metavar="MODEL", help="The model's name; FILE.gguf: run that file here.")
@@ -298,115 +292,7 @@ def doctor(
     leave(command)
 
 
-@app.command()
-def stats(
-    config: Config = None,
-    backend: BackendName = None,
-    model: Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="Only this model's turns.")] = "",
-    feature: Annotated[str, typer.Option("--feature", metavar="NAME", help="Only this feature's.")] = "",
-    last: Annotated[str, typer.Option("--last", metavar="TIME", help="Only those of the last 30m, 24h, 7d, 2w.")] = "",
-    by: Annotated[
-        list[str] | None, typer.Option("--by", metavar="WHAT", help="backend, model, feature or day; may be repeated.")
-    ] = None,
-    slowest: Annotated[int, typer.Option("--slowest", min=0, metavar="N", help="Waterfalls of so many.")] = 3,
-    json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="One line a group.")] = False,
-    plot: Annotated[bool, typer.Option("--plot", help="Plots, too (pip install 'llmchat[plots]').")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Exit with 1 where a threshold is broken.")] = False,
-) -> None:
-    """What all answers took: percentiles, rates, goodput, the slowest; --check for cron and CI."""
-
-    def command() -> ExitCode:
-        from tui.commands import stats
-        from tui.target import Target
-
-        asked = stats.StatsRequest(last, model, feature, by or (), slowest, json, csv, plot, check)
-        return stats.run(Target(config=config, backend=backend), asked)
-
-    leave(command)
-
-
-@app.command()
-def explain(
-    turn: Annotated[
-        int | None, typer.Argument(metavar="TURN", help="Its number in llmchat stats; else the newest.")
-    ] = None,
-    config: Config = None,
-    json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
-) -> None:
-    """Why an answer was slow: where its time went, what that was, and the next step."""
-
-    def command() -> ExitCode:
-        from tui.commands import explain
-        from tui.target import Target
-
-        return explain.run(Target(config=config), turn, json)
-
-    leave(command)
-
-
-export = typer.Typer(help="Turns for other programs: nothing of what was said.", rich_markup_mode=None)
-app.add_typer(export, name="export")
-
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout; readable by you alone.")
-]
-Last = Annotated[str, typer.Option("--last", metavar="TIME", help="Only the turns of the last 30m, 24h, 7d, 2w.")]
-
-
-@export.command("trace")
-def export_trace(
-    turn: Annotated[int | None, typer.Argument(metavar="TURN", help="Its number; else the newest.")] = None,
-    config: Config = None,
-    output: Output = None,
-) -> None:
-    """One turn as a trace for ui.perfetto.dev or chrome://tracing."""
-
-    def command() -> ExitCode:
-        from tui.commands import export
-        from tui.target import Target
-
-        return export.trace(Target(config=config), turn, output)
-
-    leave(command)
-
-
-@export.command("jsonl")
-def export_jsonl(
-    config: Config = None,
-    backend: BackendName = None,
-    last: Last = "",
-    output: Output = None,
-    schema: Annotated[bool, typer.Option("--schema", help="The JSON Schema of a line, instead.")] = False,
-) -> None:
-    """Every turn as a line of JSON: numbers, stages, critical path, when each token came."""
-
-    def command() -> ExitCode:
-        from tui.commands import export
-        from tui.target import Target
-
-        return export.jsonl(Target(config=config, backend=backend), last, output, schema)
-
-    leave(command)
-
-
-@export.command("otlp")
-def export_otlp(
-    endpoint: Annotated[str, typer.Argument(metavar="URL", help="A collector: http://localhost:4318")],
-    config: Config = None,
-    backend: BackendName = None,
-    last: Last = "",
-) -> None:
-    """Send turns to an OpenTelemetry collector as GenAI spans and metrics (pip install 'llmchat[otel]')."""
-
-    def command() -> ExitCode:
-        from tui.commands import export
-        from tui.target import Target
-
-        return export.otlp(Target(config=config, backend=backend), endpoint, last)
-
-    leave(command)
-
+cli_history.add_to(app)
 
 bench = typer.Typer(help="Measure: load on any backend, or our engine beside llama-server.", rich_markup_mode=None)
 app.add_typer(bench, name="bench", invoke_without_command=True)

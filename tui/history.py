@@ -28,7 +28,7 @@ from backends.config import ConfigFile
 from backends.events import Citation
 from backends.telemetry.timeline import Outcome, Timeline
 from backends.telemetry.turns import TurnNumbers, numbers_of
-from tui import turn_table
+from tui import conversation_table, turn_table
 from tui.history_file import connect, is_damage, memory, move_aside, reader, reason
 
 if TYPE_CHECKING:
@@ -127,6 +127,15 @@ class History:
         query = "SELECT id, title, updated, backend FROM conversation ORDER BY updated DESC, rowid DESC LIMIT ?"
         rows = self._run(lambda connection: connection.execute(query, (limit,)).fetchall())
         return [Conversation(*row) for row in rows]
+
+    def rename_conversation(self, conversation: str, title: str) -> None:
+        """Give a conversation another title."""
+        self._run(lambda connection: conversation_table.rename(connection, conversation, _storable(title)))
+
+    def delete_conversation(self, conversation: str) -> None:
+        """Delete a conversation and all that was said in it; what its turns took stays in the statistics."""
+        self._settle()
+        self._run(lambda connection: conversation_table.delete(connection, conversation))
 
     def add_message(
         self,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from tui import turn_table
+from tui import conversation_table, turn_table
 
 BUSY_SECONDS = 2.0  # how long a write waits for another llmchat's; a write takes about a millisecond
 
@@ -49,6 +49,7 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         "ALTER TABLE conversation ADD COLUMN leaf INTEGER",  # the end of the path that was chosen; NULL: the newest
     ),
     (*turn_table.SCHEMA, turn_table.move_timelines),
+    (conversation_table.add_search,),
 )
 
 

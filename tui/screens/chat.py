@@ -337,6 +337,22 @@ class ChatScreen(CitingScreen):
 
         self.app.push_screen(HelpScreen(self._config_path, log_file.path(), self._history.path))
 
+    def action_conversations(self) -> None:
+        """F10."""
+        if self._busy():
+            return
+        from tui.screens.conversations import ConversationsScreen
+
+        screen = ConversationsScreen(self._history, self._conversation.id)
+
+        def left(chosen: str | None) -> None:
+            if chosen is not None and chosen != self._conversation.id:
+                self._open_conversation(chosen)
+            elif self._conversation.id in screen.deleted:
+                self._open_conversation(None)
+
+        self.app.push_screen(screen, left)
+
     def action_statistics(self) -> None:
         """F9."""
         from tui.screens.statistics import StatisticsScreen
@@ -391,8 +407,12 @@ class ChatScreen(CitingScreen):
 
     def action_new_conversation(self) -> None:
         """Ctrl+N."""
+        self._open_conversation(None)
+
+    def _open_conversation(self, id: str | None) -> None:
+        """Go on with the stored conversation `id`, or begin a new one."""
         self.worker.cancel()
         self._stop_editing()
-        self._conversation = Conversation(self._history)
+        self._conversation = Conversation(self._history, id)
         self._show_conversation()
         self.query_one(Composer).focus()

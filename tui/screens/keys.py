@@ -28,6 +28,7 @@ CHAT_KEYS = (
     Key("f8", "F8", "edit", "edit the last question and ask it anew; again: the one before"),
     Key("alt+left", "Alt+←  Alt+→", "sibling(-1)", "another version of an answer or question, and what followed it"),
     Key("f9", "F9", "statistics", "what all answers took: percentiles, rates, the slowest"),
+    Key("f10,ctrl+t", "F10  Ctrl+T", "conversations", "all conversations: search, open, rename, delete"),
     Key("ctrl+n", "Ctrl+N", "new_conversation", "new conversation"),
     Key("ctrl+f", "Ctrl+F", "find", "search the conversation; Enter or ↓: next, ↑: the one before, Esc: back"),
     Key("f5", "F5", "copy('answer')", "copy the last answer as it was written"),
