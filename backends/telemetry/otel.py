@@ -131,12 +131,19 @@ class Exporter:
         self._tracer = self._traces.get_tracer("llmchat", version)
         self._meters = _meters(self._metrics.get_meter("llmchat", version), INSTRUMENTS[side])
 
-    def record(self, timeline: Timeline, traceparent: str = "") -> None:
-        """A turn that ends now. `traceparent`: the W3C header of a request that belongs to somebody's trace."""
+    def record(self, timeline: Timeline, traceparent: str = "", ended: float | None = None) -> None:
+        """A turn that ended at `ended`, in seconds since the epoch (None: now).
+
+        `traceparent`: the W3C header of a request that belongs to somebody's trace.
+        """
         summary = summarize(timeline)
         common = request_attributes(timeline, summary, self._backend)
         self._measure(summary, common)
-        self._trace(timeline, common | span_attributes(timeline, summary), traceparent)
+        self._trace(timeline, common | span_attributes(timeline, summary), traceparent, ended)
+
+    def flush(self) -> None:
+        """Send what is recorded, and wait for it: what does not fit the queue is dropped."""
+        self._traces.force_flush()
 
     def close(self) -> None:
         """Send what is left."""
@@ -152,11 +159,12 @@ class Exporter:
             if tokens:
                 self._meters["tokens"].record(tokens, common | {"gen_ai.token.type": kind})
 
-    def _trace(self, timeline: Timeline, attributes: Attributes, traceparent: str) -> None:
+    def _trace(self, timeline: Timeline, attributes: Attributes, traceparent: str, ended: float | None) -> None:
         from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        arrived = time.time_ns() - _ns(timeline.end_ms or 0.0)
+        now = time.time_ns() if ended is None else round(1e9 * ended)
+        arrived = now - _ns(timeline.end_ms or 0.0)
         outer = TraceContextTextMapPropagator().extract({"traceparent": traceparent} if traceparent else {})
         kind = SpanKind.SERVER if self._side == "server" else SpanKind.CLIENT
         name = " ".join((_OPERATION, str(attributes.get("gen_ai.response.model", "")))).strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -156,8 +157,12 @@ def test_damage_found_later_does_not_end_the_chat(path: Path) -> None:
     for number in range(30):
         turn(history, f"question {number}", "long " * 2000)
     history.close()
+    with contextlib.closing(sqlite3.connect(path)) as intact:
+        roots = [page for (page,) in intact.execute("SELECT rootpage FROM sqlite_master WHERE rootpage > 0")]
+        size = intact.execute("PRAGMA page_size").fetchone()[0]
     content = bytearray(path.read_bytes())
-    content[4096:] = os.urandom(len(content) - 4096)  # the schema on the first page stays readable
+    for page in roots:  # the schema stays readable
+        content[(page - 1) * size : page * size] = os.urandom(size)
     path.write_bytes(content)
 
     history = History(path)
