@@ -163,7 +163,7 @@ except SystemExit:
 
 
 def test_the_commands_are_these() -> None:
-    names = "ask serve index backends doctor stats explain export conversations keys bench"
+    names = "ask serve index backends doctor stats explain keys export conversations bench"
     assert list(typer.main.get_group(app).commands) == names.split()
 
 
