@@ -87,7 +87,10 @@ def chat(
 def ask(
     words: Annotated[list[str] | None, typer.Argument(metavar="QUESTION", help="'-' reads it from stdin.")] = None,
     config: Config = None,
-    backend: BackendName = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option("--backend", metavar="NAME", help="A backend of the configuration; several are asked at once."),
+    ] = None,
     url: Url = None,
     model: Model = None,
     api_key_env: KeyVariable = None,
@@ -131,10 +134,12 @@ def ask(
         from tui.commands.ask_sampling import read_sampling
         from tui.target import Target
 
-        target = Target(config, backend, url, model, api_key_env, docs, record)
+        names = backend or []
+        target = Target(config, names[0] if names else None, url, model, api_key_env, docs, record)
         with failures_told(json):
             sampling = read_sampling(temperature, seed, top_p, stop or (), json_schema, grammar)
-            return run(target, Question(words or (), system, max_tokens, sampling, reasoning, json, stats, sources))
+            question = Question(words or (), system, max_tokens, sampling, reasoning, json, stats, sources)
+            return run(target, question, names[1:])
 
     leave(command)
 

@@ -12,7 +12,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TextIO
 
 import msgspec
@@ -26,8 +26,10 @@ from backends.telemetry.timeline import Asked, Outcome, Timeline
 from backends.telemetry.turns import numbers_of
 from tui import log_file
 from tui.commands.ask_output import JsonOutput, Output, TextOutput, statistics
+from tui.commands.ask_several import Pages, comparison
 from tui.exit_codes import ExitCode, of_error, of_outcome
 from tui.target import Target
+from tui.widgets.plain import plain
 
 STDIN = "-"
 
@@ -58,21 +60,25 @@ def failures_told(as_json: bool) -> Iterator[None]:
         raise
 
 
-def run(target: Target, question: Question) -> ExitCode:
-    """Ask, print, and return how it ended. Raises BackendError for wrong usage."""
+def run(target: Target, question: Question, others: Sequence[str] = ()) -> ExitCode:
+    """Ask, print, and return how it ended. `others`: backends that are asked at the same time, besides the target.
+
+    With several it is how the first of them ended that was not complete. Raises BackendError for wrong usage.
+    """
     log_file.start()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    plain = TextOutput(sys.stdout, sys.stderr, question.sources)
-    output: Output = JsonOutput(sys.stdout.buffer) if question.json else plain
+    targets = _targets(target, others)
     try:
         request = _request(question, prompt(question.words, sys.stdin))
-        answer = _Answer(target, request, output)
-        asyncio.run(answer.print())
-        if question.stats:
-            print(statistics(answer.timeline), file=sys.stderr)
-        answer.record()
+        asked = time.monotonic()
+        outputs = _outputs(question, list(targets))
+        answers = {name: _Answer(targets[name], request, output, asked) for name, output in outputs.items()}
+        asyncio.run(_print(list(answers.values())))
+        _print_numbers({name: answer.timeline for name, answer in answers.items()}, question.stats)
+        for answer in answers.values():
+            answer.record()
     except BrokenPipeError:
         _abandon(sys.stdout)
         return ExitCode.BROKEN_PIPE
@@ -81,7 +87,34 @@ def run(target: Target, question: Question) -> ExitCode:
             raise
         _abandon(sys.stdout)
         raise BackendError(Code.BAD_REQUEST, f"the answer cannot be written: {error.strerror}") from None
-    return answer.exit_code
+    codes = [answer.exit_code for answer in answers.values()]
+    return next((code for code in codes if code != ExitCode.COMPLETE), ExitCode.COMPLETE)
+
+
+def _targets(target: Target, others: Sequence[str]) -> dict[str, Target]:
+    """Whom to ask, by name; a single one needs none. Raises BackendError."""
+    if not others:
+        return {"": target}
+    names = [target.backend or "", *others]
+    if len(set(names)) < len(names):
+        raise BackendError(Code.CONFIG, "--backend: the same backend twice")
+    return {name: msgspec.structs.replace(target, backend=name) for name in names}
+
+
+def _outputs(question: Question, names: Sequence[str]) -> dict[str, Output]:
+    if question.json:
+        return {name: JsonOutput(sys.stdout.buffer, name) for name in names}
+    if len(names) == 1:
+        return {name: TextOutput(sys.stdout, sys.stderr, question.sources) for name in names}
+    pages = Pages(sys.stdout, sys.stderr, question.sources)
+    return {name: pages.page(name) for name in names}
+
+
+def _print_numbers(timelines: Mapping[str, Timeline], stats: bool) -> None:
+    if len(timelines) > 1:
+        print(comparison(timelines), file=sys.stderr)
+    for name, timeline in timelines.items() if stats else ():
+        print(f"{plain(name)}: {statistics(timeline)}" if name else statistics(timeline), file=sys.stderr)
 
 
 def _abandon(stdout: TextIO) -> None:
@@ -124,16 +157,44 @@ def _request(question: Question, text: str) -> ChatRequest:
     )
 
 
+async def _print(answers: Sequence[_Answer]) -> None:
+    """Print the answers until all have ended or a signal cancels them. Raises what the first of them raised."""
+    printing = [asyncio.create_task(answer.print()) for answer in answers]
+    signalled = False
+
+    def cancel(number: int) -> None:
+        """Cancel on the first signal, leave at once on the second."""
+        nonlocal signalled
+        running = [answer for answer in answers if answer.is_read]
+        if signalled or not running:
+            os._exit(128 + number)
+        signalled = True
+        for answer in running:
+            answer.cancel(number)
+
+    try:
+        with _signals(cancel):
+            await asyncio.wait(printing, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in printing:
+            task.cancel()
+    for task in printing:
+        if task.done():
+            task.result()
+
+
 class _Answer:
     """One answer on its way to `output`."""
 
-    def __init__(self, target: Target, request: ChatRequest, output: Output) -> None:
+    def __init__(self, target: Target, request: ChatRequest, output: Output, asked: float) -> None:
+        """`asked`: when the question was, by `time.monotonic`."""
         self._target = target
         self._file: ConfigFile | None = None
         self._request = request
         self._output = output
-        self._asked = time.monotonic()
+        self._asked = asked
         self._signal = 0
+        self._reader: asyncio.Task[None] | None = None
         self.timeline = Timeline()
 
     @property
@@ -145,11 +206,10 @@ class _Answer:
         return of_error(error.code) if error else of_outcome(self.timeline.outcome)
 
     async def print(self) -> None:
-        """Print the answer until it ends or a signal cancels it. Raises BrokenPipeError, and whatever is a defect."""
-        reader = asyncio.create_task(self._read(), name="ask")
+        """Print the answer until it ends or is cancelled. Raises BrokenPipeError, and whatever is a defect."""
+        reader = self._reader = asyncio.create_task(self._read(), name="ask")
         try:
-            with _signals(lambda number: self._cancel(number, reader)):
-                await asyncio.wait({reader})
+            await asyncio.wait({reader})
         finally:
             reader.cancel()
         error = None if reader.cancelled() else reader.exception()
@@ -199,12 +259,16 @@ class _Answer:
         self.timeline.add(event, self._now())
         self._output.show(event)
 
-    def _cancel(self, number: int, reader: asyncio.Task[None]) -> None:
-        """Cancel on the first signal, leave at once on the second."""
-        if self._signal or reader.done():
-            os._exit(128 + number)
+    @property
+    def is_read(self) -> bool:
+        """Whether there may be more of it."""
+        return self._reader is not None and not self._reader.done()
+
+    def cancel(self, number: int) -> None:
+        """Cancel by a signal."""
         self._signal = number
-        reader.cancel()
+        if self._reader is not None:
+            self._reader.cancel()
 
     def _now(self) -> float:
         return 1000 * (time.monotonic() - self._asked)

@@ -38,8 +38,10 @@ class Output(Protocol):
 class JsonOutput:
     """Each event as one line, ``{"event": "token", "text": "..."}``; the last one is a `done` or an `error`."""
 
-    def __init__(self, stdout: BinaryIO) -> None:
+    def __init__(self, stdout: BinaryIO, backend: str = "") -> None:
+        """`backend`: who answers, where several do; it is in each line then."""
         self._stdout = stdout
+        self._tag = {"backend": backend} if backend else {}
         self._ended = False
 
     def show(self, event: Event) -> None:
@@ -47,7 +49,7 @@ class JsonOutput:
         if self._ended:
             return
         self._ended = is_terminal(event)
-        line = {"event": events.name(event), **msgspec.to_builtins(event)}
+        line = {**self._tag, "event": events.name(event), **msgspec.to_builtins(event)}
         if isinstance(event, Done):
             line["finishReason"] = event.finish_reason  # the wire leaves defaults out; a script wants to see it
         self._stdout.write(msgspec.json.encode(line) + b"\n")
@@ -65,8 +67,10 @@ class JsonOutput:
 class TextOutput:
     """The text as it comes, on `stdout`; while waiting a line on `stderr`, if that is a terminal."""
 
-    def __init__(self, stdout: TextIO, stderr: TextIO, sources: bool) -> None:
-        """`sources`: list the citations after the answer even where `stdout` is not a terminal."""
+    def __init__(self, stdout: TextIO, stderr: TextIO, sources: bool, name: str = "") -> None:
+        """`sources`: list the citations after the answer even where `stdout` is not a terminal. `name`: who answers,
+        where several do."""
+        self._complaint = f"llmchat: {name}: " if name else "llmchat: "
         self._stdout = stdout
         self._stderr = stderr
         self._safe = stdout.isatty()
@@ -135,7 +139,7 @@ class TextOutput:
 
     def _complain(self, message: str) -> None:
         self._finish_line()
-        self._stderr.write(f"llmchat: {plain(message)}\n")
+        self._stderr.write(f"{self._complaint}{plain(message)}\n")
         self._stderr.flush()
 
 

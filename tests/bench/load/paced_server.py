@@ -20,11 +20,15 @@ _MODELS = json.dumps({"object": "list", "data": [{"id": "paced", "object": "mode
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """Milliseconds: the first token comes within `first`, the others so far apart; drawn for each request."""
+    """Milliseconds: the first token comes within `first`, the others so far apart; drawn for each request.
+
+    After `cycle` requests the same are drawn again.
+    """
 
     first: tuple[float, float] = (300.0, 700.0)
     gap: tuple[float, float] = (40.0, 60.0)
     tokens: int = 50
+    cycle: int = 10_000
 
 
 class Passed(msgspec.Struct):
@@ -62,7 +66,7 @@ class _Connection(asyncio.Protocol):
         passed = Passed(received)
         number = len(self._record)
         self._record.append(passed)
-        rng = random.Random(number)
+        rng = random.Random(number % self._pace.cycle)
         first, gap = rng.uniform(*self._pace.first) / 1000, rng.uniform(*self._pace.gap) / 1000
         begin = asyncio.get_running_loop().time() + first
         self._transport.write(_HEAD)
