@@ -156,10 +156,11 @@ class Residency:
 
     def checkpoint(self, slot: int, tokens: Items[int], partition: str, draft: bool = False) -> None:
         """Copy the state of the sequence in `slot`, which holds `tokens`, where the model's memory is such a state."""
-        packed = pack(tokens)
-        if self.checkpoints is None or len(tokens) < MIN_RESTORED or self.checkpoints.has(partition, packed):
+        if self.checkpoints is None or len(tokens) < MIN_RESTORED:
             return
-        self.checkpoints.add(partition, packed, self._runner.save(slot), draft)
+        packed = pack(tokens)
+        if not self.checkpoints.has(partition, packed):
+            self.checkpoints.add(partition, packed, self._runner.save(slot), draft)
 
     def resume(self, slot: int, packed: bytes, partition: str) -> int:
         """Put the state into the empty `slot` that goes furthest into `packed`. Returns how many tokens are there."""
