@@ -113,7 +113,8 @@ class Meta(_Event, frozen=True):
     cache and `cache_write_tokens` were put there, where the server charges for that. `cost` is in US dollars.
     `connection` says how whoever answers was reached: ``reused, HTTP/1.1``. `route`: which of several backends answers,
     and why: ``gpu: fastest, 80 ms expected``. `kv_used` of `kv_cells` cells of the KV
-    cache are in use; `kv_bytes_per_token` is what one cell costs.
+    cache are in use; `kv_bytes_per_token` is what one cell costs. `gpu_used` of `gpu_total` bytes of the server's GPU
+    memory are in use, by whomever.
     """
 
     model: str | None = None
@@ -128,6 +129,8 @@ class Meta(_Event, frozen=True):
     kv_used: int | None = None
     kv_cells: int | None = None
     kv_bytes_per_token: int | None = None
+    gpu_used: int | None = None
+    gpu_total: int | None = None
     cache_write_tokens: int | None = None
     cost: float | None = None
     connection: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Sequence as Items
 
+from backends.engine.gpu_memory import memory
 from backends.engine.outbox import Outbox
 from backends.engine.pace import Pace
 from backends.engine.reasoning import Said
@@ -14,7 +15,7 @@ from backends.engine.runner import Runner
 from backends.engine.running import Running
 from backends.engine.sequence import Sequence
 from backends.errors import BackendError
-from backends.events import Done, FinishReason, Reasoning, Status, Token
+from backends.events import Done, FinishReason, Meta, Reasoning, Status, Token
 
 DRAFTS_INTERVAL_MS = 250
 """Between two reports of how many drafted tokens were accepted."""
@@ -62,13 +63,17 @@ class Answers:
             return
         if sequence.first_token_ms is None:
             sequence.first_token_ms = sequence.now()
-            self._outbox.post(sequence, first_meta(sequence, self._runner.info, self._memory.busy))
+            self._outbox.post(sequence, self._first_meta(sequence))
         told = sequence.sampler.logprobs
         for text, is_reasoning in said:
             logprobs = tuple(told.popleft() for _ in range(sequence.unsent)) if told else ()
             token = Reasoning(text, sequence.unsent) if is_reasoning else Token(text, sequence.unsent, logprobs)
             self._outbox.post_token(sequence, token)
             sequence.unsent = 0
+
+    def _first_meta(self, sequence: Sequence) -> Meta:
+        gpu = memory() if self._runner.uses_gpu else None
+        return first_meta(sequence, self._runner.info, self._memory.busy, gpu)
 
     def make_room(self) -> None:
         """Those whose context is full leave out what is oldest, or end where that cannot be."""
@@ -89,7 +94,7 @@ class Answers:
         self._running.release(sequence)
         if sequence.first_token_ms is None:  # an answer without text
             sequence.first_token_ms = now
-            self._outbox.post(sequence, first_meta(sequence, self._runner.info, self._memory.busy))
+            self._outbox.post(sequence, self._first_meta(sequence))
         self._outbox.post(sequence, last_meta(sequence, now, used, self._memory.cells.total))
         details = [left_out(sequence)] if sequence.left_out else []
         if reason == "length" and sequence.fills_context:

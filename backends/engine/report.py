@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backends.engine.gpu_memory import Memory
 from backends.engine.load import ModelInfo
 from backends.engine.sequence import Sequence
 from backends.events import Meta, Status
@@ -14,7 +15,7 @@ def prefilling(it: Sequence) -> Status:
     return Status("prefilling", total=it.prompt_tokens, done=done, cached=it.cached)
 
 
-def first_meta(it: Sequence, info: ModelInfo, kv_used: int) -> Meta:
+def first_meta(it: Sequence, info: ModelInfo, kv_used: int, gpu: Memory | None) -> Meta:
     """What is known when the first token is: the stages that led to it, and the state of the KV cache."""
     assert it.started_ms is not None
     assert it.prefilled_ms is not None
@@ -34,6 +35,8 @@ def first_meta(it: Sequence, info: ModelInfo, kv_used: int) -> Meta:
         kv_used=kv_used,
         kv_cells=info.kv_cells,
         kv_bytes_per_token=info.kv_bytes_per_token,
+        gpu_used=gpu and gpu.used,
+        gpu_total=gpu and gpu.total,
         spans=spans if it.loaded_ms else spans[1:],
     )
 

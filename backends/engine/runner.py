@@ -62,7 +62,8 @@ class Runner:
         self._outputs: int = rest[2]
         self._keep = rest[3]
         self._c = self.library
-        self.is_abortable = not options.n_gpu_layers or not self._c.llama_supports_gpu_offload()  # CPU only
+        self.uses_gpu = bool(options.n_gpu_layers and self._c.llama_supports_gpu_offload())
+        self.is_abortable = not self.uses_gpu  # llama.cpp's abort callback works on the CPU only
         self._memory = self._c.llama_get_memory(self._context)
         self._window = int(self._c.llama_model_n_swa(self._model))
         self.can_move = self.is_divisible and bool(self._c.llama_memory_can_shift(self._memory))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from backends.demo import MODEL
+from backends.engine import gpu_memory
 from backends.engine.doctor import Measures, fits, measure, measures
 from backends.engine.gguf_header import read_header
 from backends.engine.gpu_memory import gpus
@@ -73,6 +76,24 @@ def test_a_damaged_head_is_no_reason_to_read_for_ever(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:24] + b"\xff" * 64)
     with pytest.raises(BackendError, match="cannot be read"):
         read_header(path)
+
+
+def test_the_memory_of_all_gpus_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML as nvidia-ml-py offers it, of two cards."""
+    cards = [("A", 24, 20), (b"B", 16, 6)]
+    nvml = SimpleNamespace(
+        NVMLError=OSError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: len(cards),
+        nvmlDeviceGetHandleByIndex=lambda index: cards[index],
+        nvmlDeviceGetName=lambda card: card[0],
+        nvmlDeviceGetMemoryInfo=lambda card: SimpleNamespace(total=card[1] << 30, free=card[2] << 30),
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    gpu_memory._driver.cache_clear()
+    assert gpu_memory.memory() == (14 << 30, 40 << 30)
+    assert [gpu.name for gpu in gpus()] == ["A", "B"]
+    gpu_memory._driver.cache_clear()
 
 
 def test_a_machine_without_nvidia_has_no_gpus_or_says_which() -> None:

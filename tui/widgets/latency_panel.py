@@ -214,6 +214,8 @@ def _usage(timeline: Timeline, summary: Summary) -> list[Text]:
     if usage.kv_used is not None and usage.kv_cells:
         size = f" · {usage.kv_used * usage.kv_bytes_per_token / 2**20:,.1f} MiB" if usage.kv_bytes_per_token else ""
         rows.append(("KV", f"{usage.kv_used:,} of {usage.kv_cells:,}", size))
+    if usage.gpu_used is not None and usage.gpu_total:
+        rows.append(("GPU", f"{usage.gpu_used / 2**30:.1f} of {usage.gpu_total / 2**30:.1f} GiB", ""))
     if summary.cost is not None:
         rows.append(("cost", _dollars(summary.cost), ""))
     if (saved := summary.saved) is not None:

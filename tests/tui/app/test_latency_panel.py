@@ -29,6 +29,8 @@ TURN: tuple[tuple[float, Event], ...] = (
             kv_used=803,
             kv_cells=2048,
             kv_bytes_per_token=1024,
+            gpu_used=6 << 30,
+            gpu_total=24 << 30,
         ),
     ),
     (520, Done(3, 510)),
@@ -67,6 +69,7 @@ def test_a_finished_turn() -> None:
     assert row(lines, "out") == "out     3 tokens"
     assert row(lines, "drafts") == "drafts  30 of 40 kept · 75 %"
     assert row(lines, "KV") == "KV      803 of 2,048 · 0.8 MiB"
+    assert row(lines, "GPU") == "GPU     6.0 of 24.0 GiB"
 
 
 def test_the_rows_before_the_first_token_add_up_to_the_ttft() -> None:
