@@ -185,6 +185,8 @@ def _waterfall(timeline: Timeline, now: float, width: int, budget: Budget) -> li
     if unattributed >= 0.5:
         rows.append(waterfall.gap_row(spans, until, unattributed, end, width))
     rows.append(waterfall.axis_row(end, timeline.first_token_ms, width))
+    if (legend := waterfall.legend_row(spans)) is not None:
+        rows.append(legend)
     return rows
 
 

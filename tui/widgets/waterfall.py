@@ -38,6 +38,9 @@ STAGE_COLOURS: dict[Stage, str] = {
 }
 """Stages of a kind have related colours; mid-tones that hold on a dark and on a light background."""
 
+SIGNS = {"°": "the server says", "~": "derived"}
+"""Before a time that was not simply measured here; what nobody measured or told is `unattributed`."""
+
 LABEL_WIDTH = 13
 VALUE_WIDTH = 8
 AFTER_FIRST_TOKEN: tuple[Stage, ...] = ("total_generation", "network_out", "render")
@@ -107,13 +110,12 @@ def by_stage(spans: Iterable[Span]) -> list[tuple[Stage, list[Span]]]:
 
 
 def stage_row(stage: Stage, spans: list[Span], end: float, width: int, *, current: float | None = None) -> Text:
-    """One stage: its name, its bar, its time (``~`` where derived from other measurements).
+    """One stage: its name, its bar, its time, and before that a sign of who says so (`legend_row`).
 
     `current`: milliseconds from Enter, for the stage that goes on now.
     """
     cells = max(4, width - LABEL_WIDTH - VALUE_WIDTH)
-    derived = any(span.by == "derived" for span in spans)
-    value = ("~" if derived else "") + duration(sum(span.duration for span in spans))
+    value = _sign(spans) + duration(sum(span.duration for span in spans))
     row = Text(STAGE_LABELS[stage], style="" if current is None else "bold")
     if current is not None:
         row.append(" " if len(row) < LABEL_WIDTH - 1 else "")
@@ -122,6 +124,18 @@ def stage_row(stage: Stage, spans: list[Span], end: float, width: int, *, curren
     row.append(bar(((span.offset, span.end) for span in spans), end, cells), STAGE_COLOURS[stage])
     row.append(value.rjust(VALUE_WIDTH), "" if current is None else "bold")
     return row
+
+
+def legend_row(spans: Iterable[Span]) -> Text | None:
+    """What the signs before the times mean; None where all was measured here."""
+    signs = {_sign([span]) for span in spans}
+    words = [f"{sign} {meaning}" for sign, meaning in SIGNS.items() if sign in signs]
+    return Text(" " * LABEL_WIDTH + "  ".join(words), QUIET) if words else None
+
+
+def _sign(spans: list[Span]) -> str:
+    by = {span.by for span in spans}
+    return "~" if "derived" in by else "°" if "server" in by else ""
 
 
 def gap_row(spans: Iterable[Span], until: float, unattributed: float, end: float, width: int) -> Text:

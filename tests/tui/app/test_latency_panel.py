@@ -91,7 +91,7 @@ def test_the_current_stage_grows() -> None:
 def test_a_measured_span_replaces_the_derived_one() -> None:
     told = (*TURN[:-1], (515.0, Meta(spans=(Span("prefill", 120, 180),))), TURN[-1])
     lines = [line.plain.rstrip() for line in panel_lines(timeline(1000, told), 1000, 40, BUDGET)]
-    assert row(lines, "prefill").endswith(" 180 ms")
+    assert row(lines, "prefill").endswith("°180 ms")
     assert "~" not in row(lines, "prefill")
 
 
@@ -217,3 +217,14 @@ def test_which_of_several_backends_answers_and_why_in_as_many_lines_as_it_takes(
     lines = [line.plain.rstrip() for line in panel_lines(routed, 1000, 40, BUDGET)]
 
     assert lines[-2:] == ["route   laptop: gpu gave no token within", "        3000 ms"]
+
+
+OURS, THEIRS = Span("connect", 0, 30, "client"), Span("prefill", 120, 180)
+
+
+def test_who_says_a_time_is_told_below_the_bars() -> None:
+    ours = panel_lines(timeline(60, ((0.0, Status("connecting")), (30.0, Meta(spans=(OURS,))))), 60, 40, BUDGET)
+    theirs = panel_lines(timeline(1000, (*TURN[:-1], (515.0, Meta(spans=(THEIRS,))), TURN[-1])), 1000, 40, BUDGET)
+
+    assert not any("says" in line.plain or "derived" in line.plain for line in ours)
+    assert any("° the server says  ~ derived" in line.plain for line in theirs)
