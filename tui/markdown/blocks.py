@@ -73,6 +73,8 @@ class Block:
     """Where in the text its first line begins, or one before that."""
     plain: bool = True
     """Whether a paragraph's last line may be a table's head: it stands where the paragraph belongs."""
+    above: Block | None = None
+    """Of a block that is only foreseen: the one above it, which is not settled yet."""
 
     @property
     def text(self) -> str:
@@ -81,7 +83,9 @@ class Block:
 
     def leads(self, item: Item) -> bool:
         """Whether it stands beside the marker of `item`, one of its containers."""
-        return item.lead is None or item.lead is self
+        if item.lead is None:
+            return self.above is None or item not in self.above.path
+        return item.lead is self
 
 
 def gap(above: Block, below: Block) -> tuple[int, int]:

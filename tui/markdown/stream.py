@@ -72,6 +72,8 @@ class Stream:
             self.extra = step.text if shown else None
         elif step is not None and step.does == "begin":
             self.ahead = self._begun(step)
+            if self.ahead is not None:
+                self.ahead.above = leaf
         if leaf is not None and leaf.kind == "paragraph":
             below = [self._line.strip()] if self._line.strip() else []
             self.as_table = table_head([*leaf.lines[:2], *below])

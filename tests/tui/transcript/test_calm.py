@@ -83,3 +83,12 @@ def test_a_list_that_becomes_loose_does_so_once() -> None:
         changes += lines[: len(before) - 1] != before[:-1]
     assert changes == 1
     assert lines == [" • one", "", " • two", "", " • three", "", " • four", "", " • five", "", " • six"]
+
+
+def test_an_item_within_an_item_has_one_marker_while_it_comes_in() -> None:
+    document = Document()
+    for char in "1. outer\n   - one\n     - deeper\n       > quoted\n":
+        document.append(char)
+        markers = [sum(line.count(mark) for line in drawn(document)) for mark in ("1.", "◦", "▪")]
+        assert max(markers) <= 1, drawn(document)
+    assert drawn(document) == [" 1. outer", "     ◦ one", "        ▪ deeper", "          ▎ quoted"]
