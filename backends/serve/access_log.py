@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ class AccessLog:
     """An `Observer` that writes."""
 
     def __init__(self, file: IO[bytes]) -> None:
+        """`file`: without a buffer."""
         self._file = file
 
     def ended(self, stream: Stream) -> None:
@@ -52,8 +54,8 @@ class AccessLog:
 
     def _write(self, line: dict[str, Any]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._file.write(_ENCODER.encode({"time": now} | line) + b"\n")
-        self._file.flush()
+        with contextlib.suppress(OSError):  # a full disk ends no answer
+            self._file.write(_ENCODER.encode({"time": now} | line) + b"\n")
 
 
 @contextmanager
@@ -62,11 +64,12 @@ def opened(path: str) -> Iterator[tuple[AccessLog, ...]]:
     if not path:
         yield ()
     elif path == "-":
-        yield (AccessLog(sys.stderr.buffer),)
+        with open(os.dup(sys.stderr.fileno()), "wb", buffering=0) as file:
+            yield (AccessLog(file),)
     else:
         place = Path(path).expanduser()
         try:
-            file = os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+            file = os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0)
         except OSError as error:
             raise ConfigError(f"{place}: the log of requests (serve.log) cannot be opened: {error.strerror}") from None
         with file:
