@@ -64,7 +64,7 @@ def opened(path: str) -> Iterator[tuple[AccessLog, ...]]:
     if not path:
         yield ()
     elif path == "-":
-        with open(os.dup(sys.stderr.fileno()), "wb", buffering=0) as file:
+        with os.fdopen(os.dup(sys.stderr.fileno()), "wb", buffering=0) as file:
             yield (AccessLog(file),)
     else:
         place = Path(path).expanduser()
