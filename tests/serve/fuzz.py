@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 
 from backends.events import Citation, Meta, Status
 from tests.fakes.scripted import Scripted, answer
@@ -18,10 +19,12 @@ SCRIPT = (Status("retrieving"), Meta("m", 1.0, prompt_tokens=3), Citation("faq.m
 
 def main() -> int:
     """Run it; arguments go to schemathesis. Returns its exit code."""
-    with serving(Scripted(*SCRIPT)) as server:
+    with serving(Scripted(*SCRIPT)) as server, tempfile.TemporaryDirectory() as folder:  # it keeps what it finds
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.address}/openapi.json"]
         checks = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
-        return subprocess.run([*command, *checks, "--max-examples", "25", *sys.argv[1:]], check=False).returncode
+        return subprocess.run(
+            [*command, *checks, "--max-examples", "25", *sys.argv[1:]], cwd=folder, check=False
+        ).returncode
 
 
 if __name__ == "__main__":
