@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from backends.bench.rag import Retrieve, Retrieved
 from backends.demo import DOCUMENTS
-from backends.rag.assemble import assemble
+from backends.rag.assemble import Print, assemble
 from backends.rag.compress import compress
 from backends.rag.index import Index
 from backends.rag.meaning import EmbeddingModel
@@ -16,7 +18,10 @@ from backends.rag.options import Options
 from backends.rag.query import build_query
 from backends.rag.rerank import rerank
 from backends.rag.retrieve import search
+from backends.rag.sections import sentences
 from backends.rag.tokens import estimate_tokens
+
+_COPIED = 12  # words: a shorter passage is none without one of them
 
 MEANING = "meaning"
 COMPRESSED = "compressed"
@@ -64,5 +69,34 @@ class Opened:
 
         return retrieve
 
+    def duplicates(self) -> str:
+        """How well a passage that repeats another is told from one that does not, in words."""
+        total, _ = self._by_words.frequencies([])
+        texts = [hit.text for hit in self._by_words.hits(range(1, total + 1)) if len(hit.text.split()) >= _COPIED]
+        copies = [(text, copy) for text in texts for copy in _copies(text)]
+        changed = [(text, _other_numbers(text)) for text in texts if _other_numbers(text) != text]
+        pairs = list(itertools.combinations(texts, 2))
+        found, kept, wrong = (sum(map(_repeats, each)) for each in (copies, changed, pairs))
+        return (
+            f"Near-duplicates: {found} of {len(copies)} copies with a word changed or a sentence left out are dropped, "
+            f"{kept} of {len(changed)} with other numbers, {wrong} of {len(pairs)} pairs of different passages."
+        )
+
     def _indexes(self) -> list[Index]:
         return [index for index in (self._by_words, self._by_meaning) if index is not None]
+
+
+def _repeats(pair: tuple[str, str]) -> bool:
+    return Print.of(pair[1]).repeats(Print.of(pair[0]))
+
+
+def _copies(text: str) -> list[str]:
+    """`text` with the word in its middle exchanged, and without its last sentence."""
+    said = text.split()
+    said[len(said) // 2] = "somewhat"
+    parts = [unit.text for unit in sentences(text, 1, 1)]
+    return [" ".join(said), *([" ".join(parts[:-1])] if len(parts) > 1 else [])]
+
+
+def _other_numbers(text: str) -> str:
+    return re.sub(r"\d+", lambda found: str(int(found[0]) + 1), text)

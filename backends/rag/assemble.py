@@ -31,11 +31,11 @@ def assemble(
     A passage that no longer fits makes room for the next smaller one.
     """
     taken: list[Citation] = []
-    read: list[_Print] = []
+    read: list[Print] = []
     for hit in hits:
         if len(taken) >= top_k:
             break
-        own = _Print.of(hit.text)
+        own = Print.of(hit.text)
         if any(own.repeats(other) for other in read):
             continue
         source = _citation(f"S{len(taken) + 1}", hit)
@@ -77,19 +77,19 @@ def _as_rendered(text: str) -> str:
     return " ".join(neutralize(text).split())
 
 
-class _Print(msgspec.Struct, frozen=True):
+class Print(msgspec.Struct, frozen=True):
     """What a passage is recognised by: its runs of three words, and its numbers."""
 
     shingles: frozenset[tuple[str, ...]]
     numbers: frozenset[str]
 
     @classmethod
-    def of(cls, text: str) -> _Print:
+    def of(cls, text: str) -> Print:
         found = words(text)
         runs = (tuple(found[i : i + _SHINGLE]) for i in range(max(1, len(found) - _SHINGLE + 1)))
         return cls(frozenset(runs), frozenset(word for word in found if any(map(str.isdigit, word))))
 
-    def repeats(self, other: _Print) -> bool:
+    def repeats(self, other: Print) -> bool:
         """True where most of the smaller passage stands in the other, and every number of this one does: the same
         sentence on another plan or from another year is not the same."""
         shared = len(self.shingles & other.shingles)

@@ -7,6 +7,7 @@ of which counts one (Damerau 1964; Boytsov 2011, "Indexing methods for approxima
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 _SHORTEST = 4
 _LONG = 8  # letters from which two mistakes are believed
@@ -51,6 +52,7 @@ def distance(one: str, other: str, most: int) -> int:
     return row[-1]
 
 
+@lru_cache(maxsize=65_536)
 def _letters(word: str) -> int:
     """Which letters a word has, as bits: a quick bound on the distance of two words."""
     bits = 0

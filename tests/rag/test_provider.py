@@ -8,9 +8,11 @@ import msgspec
 import pytest
 
 from backends.backend import ChatRequest, Message
-from backends.events import Status
+from backends.events import Error, Status
 from backends.providers import Site
 from backends.providers.rag import Options, connect, index_path
+from backends.rag.options import Embedding
+from tests.fakes.gguf_bert import write_bert
 from tests.fakes.scripted import Scripted, answer
 
 
@@ -34,6 +36,36 @@ async def test_it_wraps_the_named_backend(folder: Path, tmp_path: Path, monkeypa
     assert index_path(folder).exists()
     await backend.aclose()
     assert inner.closed
+
+
+async def test_models_of_its_own_find_and_order_passages(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real embedding and reranking models with random weights: what they find means nothing, that they do is seen."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_bert(tmp_path / "embedding.gguf", pooling=1)
+    write_bert(tmp_path / "reranker.gguf", pooling=4)
+    inner = Scripted(*answer("Yes"))
+    embedding = Embedding("embedding.gguf", floor=-0.99)
+    options = Options(inner="demo", documents=str(folder), embedding=embedding, reranker="reranker.gguf")
+    backend = connect(options, Site("docs", lambda name: inner, tmp_path))
+    request = ChatRequest((Message("user", "Where are the xylophones?"),))  # a word that no passage has
+    events = [event async for event in backend.stream(request)]
+    (passages,) = [event.passages for event in events if isinstance(event, Status) and event.passages]
+    assert len(passages) == 3
+    await backend.aclose()
+
+
+async def test_a_model_that_is_not_there_is_an_error_of_the_stream(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    options = Options(inner="demo", documents=str(folder), embedding=Embedding("nowhere.gguf"))
+    backend = connect(options, Site("docs", lambda name: Scripted(*answer("Yes")), tmp_path))
+    events = [event async for event in backend.stream(ChatRequest((Message("user", "Refunds?"),)))]
+    assert isinstance(events[-1], Error)
+    assert "nowhere.gguf" in events[-1].message
+    await backend.aclose()
 
 
 def test_each_folder_has_its_own_index() -> None:

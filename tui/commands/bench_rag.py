@@ -45,7 +45,8 @@ def measure(asked: RagRequest) -> ExitCode:
                 record.setdefault(name, {})[way] = rows[-1][2]
             if name == asked.misses:
                 _show_misses(questions, answers, asked.top_k)
-    print(table(rows))
+        duplicates = opened.duplicates()
+    print(f"{table(rows)}\n\n{duplicates}")
     if asked.json is not None:
         asked.json.write_bytes(msgspec.json.encode(record))
     return ExitCode.COMPLETE

@@ -49,6 +49,7 @@ def test_retrieval_is_measured_on_ones_own_documents(llmchat: Llmchat, tmp_path:
     result = llmchat("bench", "rag", "--docs", documents, "--questions", questions, "--json", tmp_path / "r.json")
     assert result.returncode == 0, result.stderr
     assert "| questions | words | 1 | 100.0% |" in result.stdout
+    assert "Near-duplicates: " in result.stdout
     assert json.loads((tmp_path / "r.json").read_text())["questions"]["words"]["mrr"] == 1.0
 
 
