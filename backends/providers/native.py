@@ -15,7 +15,7 @@ import msgspec
 
 from backends import events
 from backends.backend import Backend, ChatRequest, Pausable
-from backends.errors import BackendError, Code
+from backends.errors import BackendError, Code, http_code
 from backends.events import Done, Error, Event, Meta, Reasoning, Status, Token, is_terminal
 from backends.providers import ServerOptions, Site
 from backends.sse.address import parse_address
@@ -185,6 +185,23 @@ class Native:
             return error.event()
         return None
 
+    async def models(self) -> tuple[str, ...]:
+        """The models of the server behind the service, as far as it has any to choose from. Raises BackendError.
+
+        The first that it lists is its own name, which stands for its default.
+        """
+        client = await self._remote.client()
+        try:
+            listed = msgspec.json.decode(await client.request("GET", "/v1/models"), type=_Listed)
+        except BackendError as error:
+            if error.code == http_code(404):
+                return ()  # a service of an earlier version
+            raise
+        except msgspec.DecodeError:
+            message = f"{self._remote.address.shown}/v1/models is no list of models"
+            raise BackendError(Code.BAD_RESPONSE, message) from None
+        return tuple(model.id for model in listed.data[1:])
+
     async def aclose(self) -> None:
         """Close all connections; running streams end with SHUTDOWN."""
         await self._remote.aclose()
@@ -197,6 +214,18 @@ class Native:
 
 class _Paused(Exception):
     """This answer is paused here, so its connection is closed."""
+
+
+class _Model(msgspec.Struct):
+    """One of the models."""
+
+    id: str
+
+
+class _Listed(msgspec.Struct):
+    """The models of a service."""
+
+    data: tuple[_Model, ...]
 
 
 class _Met(msgspec.Struct):

@@ -36,6 +36,9 @@ _PATH = "/chat/completions"
 
 _EXTRAS: dict[str, dict[str, Any]] = {
     LLAMA_SERVER: {"return_progress": True},
+    # A chunk may be several tokens (speculation, batching): what it says of itself is exact.
+    VLLM: {"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
+    SGLANG: {"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
 }
 """What a server takes beyond the common form, by its models' `owned_by`; others refuse fields they do not know."""
 

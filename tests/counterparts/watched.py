@@ -88,10 +88,12 @@ async def _openai() -> None:
                 number = next(_numbers)
                 _tell(begun=number)
                 talking = asyncio.create_task(_talk(writer, silent=SILENT.encode() in body))
-                while await reader.read(65_536):
-                    pass
-                _tell(gone=number, at=time.monotonic())
-                talking.cancel()
+                try:
+                    while await reader.read(65_536):
+                        pass
+                finally:  # in good order or by a reset
+                    _tell(gone=number, at=time.monotonic())
+                    talking.cancel()
         writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)

@@ -44,16 +44,14 @@ async def test_the_server_sees_it(tmp_path: Path, far: str, near: str, name: str
             model = litellm.MODEL if name == "litellm" else ""
             table = f'type = "{near}"\nurl = "{url}"\nmodel = "{model}"\nretries = 0\n'
             backend = providers.open_backend(config.parse(f"[backends.a]\n{table}"), "a")
-            if name == "litellm":
-                # It loses what its first reader does, and looks for readers only once the server has begun to answer.
-                await leave(backend, "talk", server, seen=False)
+            # litellm looks for its reader only once the server has begun to answer.
             for question in ("talk",) if name == "litellm" else ("talk", SILENT):
                 await leave(backend, question, server)
             await backend.aclose()
 
 
-async def leave(backend: Backend, question: str, server: Watched, seen: bool = True) -> None:
-    """Ask, and go: in mid-answer, or while the server says nothing yet. `seen`: wait until the server has noticed."""
+async def leave(backend: Backend, question: str, server: Watched) -> None:
+    """Ask, and go: in mid-answer, or while the server says nothing yet."""
     token = asyncio.Event()
 
     async def read() -> None:
@@ -68,6 +66,5 @@ async def leave(backend: Backend, question: str, server: Watched, seen: bool = T
         await token.wait()
     left = time.monotonic()
     reader.cancel()
-    if seen:
-        assert await server.gone(number) >= left
+    assert await server.gone(number) >= left
     await asyncio.gather(reader, return_exceptions=True)

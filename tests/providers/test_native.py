@@ -12,18 +12,19 @@ import pytest
 
 from backends.backend import ChatRequest, Message
 from backends.config import parse
-from backends.errors import Code, ConfigError
+from backends.errors import BackendError, Code, ConfigError
 from backends.events import Citation, Done, Error, Event, Meta, Reasoning, Status, Token
 from backends.providers import open_backend
 from backends.providers.native import Native
-from backends.serve.app import create_app
+from backends.serve.app import Public, create_app
 from backends.serve.guard import Access
+from backends.serve.models import Models
 from backends.serve.server import listening
 from backends.sse.timeouts import Timeouts
 from backends.telemetry.stages import Span
 from backends.telemetry.summary import account
 from backends.telemetry.timeline import Timeline
-from tests.fakes.http_server import CLOSE, Step, event_stream, http_server
+from tests.fakes.http_server import CLOSE, Step, event_stream, http_server, response
 from tests.fakes.scripted import Hold, Scripted, answer
 
 PATIENCE = 20.0
@@ -250,6 +251,36 @@ class TestAgainstOthers:
 
         assert isinstance(got[-1], Error)
         assert got[-1].code == Code.BAD_RESPONSE
+
+
+class TestModels:
+    async def test_those_of_the_server_behind_are_listed_and_asked_for(self) -> None:
+        async def listed() -> tuple[str, ...]:
+            return ("small", "large")
+
+        inner = Scripted(*answer("ok"))
+        async with listening(create_app(inner, public=Public(Models("box", listed)))) as url:
+            backend = Native(url)
+            models = await backend.models()
+            await read(backend.stream(ChatRequest((Message("user", "hi"),), model=models[1])))
+            await backend.aclose()
+
+        assert models == ("small", "large")
+        assert [request.model for request in inner.requests] == ["large"]
+
+    @pytest.mark.parametrize(
+        ("status", "body", "code"), [(404, b"", ""), (401, b"", "HTTP_401"), (200, b"[]", "BAD_RESPONSE")]
+    )
+    async def test_where_there_is_no_list(self, status: int, body: bytes, code: str) -> None:
+        async with http_server(lambda _: [response(status, body=body)]) as server:
+            backend = Native(server.url)
+            if not code:
+                assert await backend.models() == ()
+            else:
+                with pytest.raises(BackendError) as caught:
+                    await backend.models()
+                assert caught.value.code == code
+            await backend.aclose()
 
 
 class TestConfiguration:

@@ -280,6 +280,11 @@ class TestRequests:
         assert request_body(REQUEST, "m", "llamacpp")["return_progress"] is True
         assert "return_progress" not in request_body(REQUEST, "m", "openai")
 
+    @pytest.mark.parametrize("owner", ["vllm", "sglang"])
+    def test_who_can_is_asked_to_count_as_it_goes(self, owner: str) -> None:
+        assert request_body(REQUEST, "m", owner)["stream_options"]["continuous_usage_stats"] is True
+        assert request_body(REQUEST, "m")["stream_options"] == {"include_usage": True}
+
     def test_going_on_after_a_cut(self) -> None:
         request = msgspec.structs.replace(REQUEST, continue_from="one")
 

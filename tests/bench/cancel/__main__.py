@@ -33,9 +33,9 @@ Begun = Callable[[], Awaitable[int]]
 Gone = Callable[[int], Awaitable[float]]
 
 
-def backend(kind: str, url: str, model: str) -> Backend:
-    """A backend that speaks `kind`."""
-    text = f'[backends.a]\ntype = "{kind}"\nurl = "{url}"\nmodel = "{model}"\nproxy = "direct"\nretries = 0\n'
+def backend(kind: str, url: str, model: str, more: str = "") -> Backend:
+    """A backend that speaks `kind`; `more`: further lines of its configuration."""
+    text = f'[backends.a]\ntype = "{kind}"\nurl = "{url}"\nmodel = "{model}"\nproxy = "direct"\nretries = 0\n{more}'
     return providers.open_backend(config.parse(text), "a")
 
 
@@ -107,8 +107,6 @@ async def to_watched(far_kind: str, near_kind: str, name: str, count: int, chose
         async for way, url, model in ways(far.url, folder, stack, chosen):
             for silent in (False, True):
                 near = backend(near_kind, url, model)
-                if way == "litellm" and not silent:
-                    await one(near, far.begun, far.gone, silent=False)  # its first request is not like the others
                 found = [await one(near, far.begun, far.gone, silent=silent) for _ in range(count)]
                 await near.aclose()
                 report(name, way, "before the first token" if silent else "in mid-answer", found)
@@ -122,7 +120,7 @@ async def to_llama_server(count: int, chosen: set[str]) -> None:
         if url is None:
             return
         async for way, near_url, model in ways(url, folder, stack, chosen):
-            near = backend("openai", near_url, model)
+            near = backend("openai", near_url, model, "extra_body = {ignore_eos = true}")
             found = [await one(near, None, partial(slots_free, url), silent=False) for _ in range(count)]
             await near.aclose()
             report("llama-server, slot free", way, "in mid-answer", found)
