@@ -20,8 +20,8 @@ from tui.markdown.stack import Stack
 from tui.markdown.stream import Stream
 from tui.markdown.text_strip import TextStrip, to_strip
 
-Look = tuple[int, int, Palette]
-"""Width, margin and palette of a drawing."""
+Look = tuple[int, int, Palette, int]
+"""Width, margin and palette of a drawing, and the width of what may be wider than text."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ class Document:
         """Whether there is more to draw though no text came: the colours of long code."""
         return bool(self._colourings)
 
-    def draw(self, width: int, palette: Palette, margin: int = 0) -> int:
+    def draw(self, width: int, palette: Palette, margin: int = 0, wide: int = 0) -> int:
         """Brings the strips up to date for `width` cells after `margin` blank ones; the first line that may differ.
 
-        That is `height` when nothing changed.
+        That is `height` when nothing changed. Tables may take `wide` cells, where that is more.
         """
-        look = (width, margin, palette)
+        look = (width, margin, palette, max(width, wide))
         stream = self._stream
         if look != self._look:
             self._start_over(look)
@@ -146,6 +146,11 @@ class Document:
         after = (self._stack[line] for line in range(first, self._stack.height))
         return first + sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], zip(before, after, strict=False)))
 
+    def _layout(self, block: Block) -> Layout:
+        assert self._look is not None
+        width, _, palette, wide = self._look
+        return Layout(block.path, wide if block.kind == "table" else width, palette)
+
     def _close_growing(self) -> None:
         """What is drawn of a block that has just been completed stays, where it looks the same as the whole block."""
         grown, settled = self._growing, self._stream.reader.settled
@@ -160,8 +165,8 @@ class Document:
         if lines is None:
             return
         assert self._look is not None
-        width, margin, palette = self._look
-        layout = Layout(grown.block.path, width, palette)
+        _, margin, palette, _ = self._look
+        layout = self._layout(grown.block)
         self._replace_from(self._settled + self._fixed)
         self._push([to_strip(line, margin, palette) for line in lines], layout, grown.block, goes_on=True)
         self._stack.merge(self._settled)
@@ -201,10 +206,10 @@ class Document:
     def _push_settled(self, index: int, drawn: Sequence[TextStrip] | None, lines: Sequence[Line] | None = None) -> None:
         """Draws a settled block, from its `lines` where they are known, or puts what was `drawn` in its new place."""
         assert self._look is not None
-        width, margin, palette = self._look
+        _, margin, palette, _ = self._look
         reader = self._stream.reader
         block = reader.settled[index]
-        layout = Layout(block.path, width, palette)
+        layout = self._layout(block)
         if drawn is not None:
             strips = list(drawn[self._gaps[index] :])
             self._gaps[index] = self._push(strips, layout, block)
@@ -226,12 +231,12 @@ class Document:
     def _draw_open(self) -> int:
         """Draws what is not settled; the first line that may differ."""
         assert self._look is not None
-        width, margin, palette = self._look
+        _, margin, palette, _ = self._look
         stream, reader = self._stream, self._stream.reader
         first = self._stack.height
         if reader.open is not None and not stream.as_table:
             block = reader.open
-            layout = Layout(block.path, width, palette)
+            layout = self._layout(block)
             if self._growing is None:
                 if block.kind == "fence":
                     load_ahead(block.info)
@@ -248,7 +253,7 @@ class Document:
                         self._open_gap = self._push(strips, layout, block)
             self._fixed += bool(stay)
         if stream.ahead is not None:
-            layout = Layout(stream.ahead.path, width, palette)
+            layout = self._layout(stream.ahead)
             lines = block_lines(stream.ahead, reader.references, layout, palette)
             self._push([to_strip(line, margin, palette) for line in lines], layout, stream.ahead)
         return first
@@ -256,7 +261,7 @@ class Document:
     def _push(self, strips: list[TextStrip], layout: Layout, block: Block, *, goes_on: bool = False) -> int:
         """Puts a block's strips, or more of them, at the bottom; how many blank lines stand above them."""
         assert self._look is not None
-        _, margin, palette = self._look
+        _, margin, palette, _ = self._look
         space = 0
         if strips and not goes_on and (above := self._lowest()) is not None:
             space, shared = gap(above, block)
@@ -282,7 +287,7 @@ class Document:
     def _colour(self) -> int:
         """Colours some more code; the first line that may differ."""
         assert self._look is not None
-        _, margin, palette = self._look
+        _, margin, palette, _ = self._look
         first, budget = self.height, BUDGET
         while self._colourings and budget > 0:
             index, row, job = self._colourings.pop(0)

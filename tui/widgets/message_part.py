@@ -21,7 +21,7 @@ from tui.widgets.chat_palette import ChatPalette
 MARGIN = 2
 """Blank cells (or a bar and a blank) before every message's text."""
 READING_WIDTH = 100
-"""Text is never wrapped wider than this many cells: longer lines are hard to read."""
+"""Text is never wrapped wider than this many cells: longer lines are hard to read. Tables may be wider."""
 
 _SAMPLE = 64_000
 """Characters after which the height of a text is taken to go on as it began."""
@@ -36,7 +36,12 @@ class Look(NamedTuple):
     @property
     def column(self) -> int:
         """The width of the text."""
-        return max(1, min(READING_WIDTH, self.width - MARGIN - 1))
+        return min(READING_WIDTH, self.wide)
+
+    @property
+    def wide(self) -> int:
+        """The width that a table may take."""
+        return max(1, self.width - MARGIN - 1)
 
 
 @dataclass(frozen=True)
@@ -143,9 +148,9 @@ class MarkdownPart(Part):
     def _draw(self, look: Look) -> int:
         document = self._document = Document(self._source, self._references())
         document.finish()
-        document.draw(look.column, look.palette, MARGIN)
+        document.draw(look.column, look.palette, MARGIN, look.wide)
         while document.unfinished:
-            document.draw(look.column, look.palette, MARGIN)
+            document.draw(look.column, look.palette, MARGIN, look.wide)
         return document.height
 
     def _strip(self, row: int) -> TextStrip:
@@ -213,7 +218,7 @@ class LivePart(Part):
         """Draws what is new; the first row that may differ, `height` when none does."""
         if self._document is None and self.exact:
             return self.height
-        row = self.document.draw(look.column, look.palette, MARGIN)
+        row = self.document.draw(look.column, look.palette, MARGIN, look.wide)
         self._look, self.height, self.exact = look, self.document.height, True
         return row
 
@@ -224,7 +229,7 @@ class LivePart(Part):
             self.height = self._estimate(look.column)
 
     def _draw(self, look: Look) -> int:
-        self.document.draw(look.column, look.palette, MARGIN)
+        self.document.draw(look.column, look.palette, MARGIN, look.wide)
         return self.document.height
 
     def _strip(self, row: int) -> TextStrip:

@@ -147,3 +147,11 @@ def test_deep_nesting_is_drawn() -> None:
 @pytest.mark.parametrize("mark", ["> ", "- "])
 def test_nothing_hides_in_nesting_too_deep_to_draw(mark: str) -> None:
     assert "hidden" in text_of(render(mark * 500 + "hidden\n\nend", 30))
+
+
+def test_a_table_may_be_wider_than_text() -> None:
+    document = Document("| a | b |\n|---|---|\n| " + "x" * 30 + " | " + "y" * 30 + " |\n\n" + "word " * 20)
+    document.draw(20, PLAIN, 2, wide=80)
+    rows = [document[row].text.rstrip() for row in range(document.height)]
+    assert rows[2] == f"  {'x' * 30} │ {'y' * 30}"
+    assert max(map(len, rows[3:])) <= 22
