@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from backends.config import Serve
 from backends.events import Done, Token
 from backends.serve.app import create_app
 from backends.serve.server import listening
@@ -26,7 +27,7 @@ IDLE = 1.0
 async def stream(hold: Hold, ping_interval: float) -> AsyncIterator[AsyncIterator[str]]:
     """The lines of an answer whose first token waits for `hold`, read through the proxy."""
     backend = Scripted(hold, Token("Yes"), Done(1, 1.0))
-    app = create_app(backend, ping_interval=ping_interval, resume_grace=0.0)
+    app = create_app(backend, Serve(ping_interval=ping_interval), resume_grace=0.0)
     async with (
         listening(app, grace=0.0) as url,
         idle_proxy(url, IDLE) as proxied,
