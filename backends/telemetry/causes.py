@@ -15,6 +15,9 @@ from backends.telemetry.timeline import Timeline
 SMALL_PROMPT = 200
 """Tokens below which a cache hit would save nothing worth mentioning."""
 
+LONG_PROMPT = 800
+"""Tokens from which the length of what is read is to blame rather than the speed."""
+
 GOOD_SHARE = 0.5
 """The share of a prompt that is cached when the cache works."""
 
@@ -102,8 +105,9 @@ def _prefill(ms: float, timeline: Timeline, earlier: Timeline | None) -> Finding
         what = f"reading a prompt of {tokens:,} tokens{speed}; the backend does not say what it had cached"
         return Finding(ms, what, "a shorter prompt: fewer or shorter passages, an older part of the conversation less")
     what = f"reading {fresh:,} of {tokens:,} prompt tokens{speed}, {cached:,} cached"
-    if tokens < SMALL_PROMPT or cached >= GOOD_SHARE * tokens:
-        return Finding(ms, what, "what is new is long: fewer or shorter passages, or a machine that reads faster")
+    if fresh < SMALL_PROMPT or cached >= GOOD_SHARE * tokens:
+        long = "what is new is long: fewer or shorter passages" if fresh >= LONG_PROMPT else "that is not much to read"
+        return Finding(ms, what, f"{long}; a smaller model, a GPU or more threads read faster")
     why, step = _miss(timeline, earlier, tokens)
     return Finding(ms, f"{what}; {why}", step)
 

@@ -162,3 +162,12 @@ def test_a_collector_that_is_away_holds_nobody_up() -> None:
 
     threading.Thread(target=send).start()
     assert done.wait(30)
+
+
+def test_a_turn_of_the_past_is_sent_as_of_then(collector: Collector) -> None:
+    with exporter(collector.url, "client") as sender:
+        sender.record(timeline(*ANSWER, (160.0, Done(3, 160.0))), ended=1_000_000.0)
+        sender.flush()
+        root = collector.spans["chat tiny"]
+    assert root.end_time_unix_nano == 1_000_000 * 10**9
+    assert root.kind == 3  # CLIENT

@@ -20,6 +20,7 @@ from backends.backend import ChatRequest, Message
 from backends.config import Config
 from backends.errors import BackendError
 from tui import log_file
+from tui.alert_watch import AlertWatch
 from tui.answer_worker import AnswerWorker, Run
 from tui.connection import Connection
 from tui.conversation import Conversation, Turn
@@ -83,6 +84,7 @@ class ChatScreen(CitingScreen):
         self._insisted = False  # Enter was pressed while an answer ran: pressing it again cancels that answer
         self.list_models: ListModels | None = None
         self._view = TranscriptView(self._transcript, self._budget, self._ended)
+        self._alerts = AlertWatch(history, config)
         self.worker = AnswerWorker(self._view, clock, config.output_price)
 
     # -- what is on the screen ---------------------------------------------------------------------------------------
@@ -324,6 +326,13 @@ class ChatScreen(CitingScreen):
         if self._open:
             self._report_history()
             self._update()
+            self._watch()
+
+    @work(group="alerts", exclusive=True)
+    async def _watch(self) -> None:
+        """Say so when latencies or rates have become alarming."""
+        if news := await self._alerts.news():
+            self.notify(news, title="Alert", severity="warning", markup=False)
 
     # -- keys --------------------------------------------------------------------------------------------------------
 

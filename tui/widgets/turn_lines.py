@@ -36,7 +36,7 @@ def drawn(timeline: Timeline, width: int, budget: Budget, *, note: bool = True) 
     """The waterfall of a turn, and with `note` one line on why it was slow, where it was."""
     end = max(timeline.end_ms or timeline.last_token_ms or 1.0, 1.0)
     spans = timeline.spans(end)
-    rows = [waterfall.stage_row(stage, own, end, width, current=False) for stage, own in waterfall.by_stage(spans)]
+    rows = [waterfall.stage_row(stage, own, end, width) for stage, own in waterfall.by_stage(spans)]
     first = timeline.first_token_ms if timeline.first_token_ms is not None else end
     unattributed = account(spans, first).unattributed
     if unattributed >= 0.5:

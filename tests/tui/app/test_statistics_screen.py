@@ -10,6 +10,7 @@ from backends.events import Done, Meta, Token
 from backends.telemetry.stages import Span
 from backends.telemetry.timeline import Asked, Timeline
 from backends.telemetry.turns import numbers_of
+from tests.fakes.scripted import answer
 from tests.tui.app.conftest import Chat
 from tui.history import History
 
@@ -52,3 +53,17 @@ async def test_without_turns_it_says_so(chat: Chat) -> None:
         await chat.mounted(pilot)
         await pilot.press("f9")
         await chat.until(pilot, lambda: "No turns yet" in chat.screen_text)
+
+
+async def test_a_threshold_that_is_broken_is_told_once(chat: Chat, history: History) -> None:
+    turns(history, 30, cancelled=5)
+    chat.plays(*answer("Yes."))
+    async with chat.app.run_test(size=(120, 36), notifications=True) as pilot:
+        await chat.mounted(pilot)
+        for question in ("One?", "Two?"):
+            await chat.ask(pilot, question)
+            await chat.ended(pilot)
+            await chat.until(pilot, lambda: not chat.app.chat.workers._workers)
+        assert [note.message for note in chat.app._notifications] == [
+            "cancel rate 16.1 %, above 10 % in the last day: F9 tells more"
+        ]

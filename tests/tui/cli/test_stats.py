@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,30 @@ def test_turns_are_exported(llmchat: Llmchat, config: str, tmp_path: Path) -> No
     traced = json.loads(llmchat("export", "trace", "30", "--config", config).stdout)
     assert any(event["name"] == "prefill" for event in traced["traceEvents"])
     assert json.loads(llmchat("export", "jsonl", "--schema").stdout)["$defs"]["TurnRecord"]
+
+
+def test_turns_are_sent_to_a_collector(llmchat: Llmchat, config: str) -> None:
+    """What arrives there is tested in tests/telemetry/test_otel.py; here, that every turn went out."""
+    received: list[str] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            received.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            result = llmchat("export", "otlp", f"http://127.0.0.1:{server.server_port}", "--config", config)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("30 turns")
+    assert {"/v1/traces", "/v1/metrics"} <= set(received)
