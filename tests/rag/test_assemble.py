@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +75,15 @@ def test_a_hostile_document_cannot_leave_its_place() -> None:
     assert line.endswith(" [/S1]")
     assert line.count("[") == 2
     assert source.snippet in line
+
+
+@given(st.text(st.sampled_from("[]/sS12 \n\t\u00a0()x:") | st.characters()), st.text(st.sampled_from("[]/sS1 \nT")))
+def test_no_text_can_close_its_delimiter_or_open_another(text: str, title: str) -> None:
+    sources = assemble([hit(text or "x", title), hit("Another passage.", title)], 2, 10_000)
+    turn = user_turn(sources, "How?")
+    markers = re.findall(r"\[\s*/?\s*s\s*\d+\s*\]", turn, re.IGNORECASE)
+    assert markers == [marker for source in sources for marker in (f"[{source.id}]", f"[/{source.id}]")]
+    assert len(turn.split("\n")) == len(sources) + 3
 
 
 def test_messages_lose_their_sources_to_the_text() -> None:
