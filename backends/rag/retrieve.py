@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,7 @@ class FolderRetriever:
         self._index = index
         self._refresh_seconds = refresh_seconds
         self._fresh_until = -math.inf
+        self._refreshing = threading.Lock()
 
     async def prepare(self) -> None:
         """Bring the index up to date. Raises BackendError as `Index` does."""
@@ -74,9 +76,17 @@ class FolderRetriever:
         await asyncio.to_thread(self._index.close)
 
     def _refresh(self) -> None:
-        if time.monotonic() >= self._fresh_until:
-            self._index.refresh()
-            self._fresh_until = time.monotonic() + self._refresh_seconds
+        """Refresh where it is time. The first one is waited for; during a later one others ask what is there."""
+        if time.monotonic() < self._fresh_until or not self._refreshing.acquire(
+            blocking=self._fresh_until == -math.inf
+        ):
+            return
+        try:
+            if time.monotonic() >= self._fresh_until:
+                self._index.refresh()
+                self._fresh_until = time.monotonic() + self._refresh_seconds
+        finally:
+            self._refreshing.release()
 
     def _retrieve(self, query: Query, limit: int) -> Found:
         self._refresh()

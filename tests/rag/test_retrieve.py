@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backends.rag.index import Index
+from backends.rag.index import Changes, Index
 from backends.rag.query import Query, Term, build_query
 from backends.rag.retrieve import FolderRetriever, search
 from backends.rag.words import key
@@ -100,3 +102,27 @@ async def test_the_folder_is_looked_at_again_after_a_while(tmp_path: Path) -> No
     assert [hit.source for hit in (await eager.retrieve(query, 3)).hits] == ["b.md"]
     for retriever in (patient, eager):
         await retriever.aclose()
+
+
+async def test_a_long_refresh_holds_up_only_who_began_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.md").write_text("Refunds take days.")
+    index = Index([tmp_path])
+    retriever = FolderRetriever(index, refresh_seconds=0)
+    query = build_query(["refunds"])
+    await retriever.prepare()
+    begun, go_on, real = threading.Event(), threading.Event(), index.refresh
+
+    def slow() -> Changes:
+        begun.set()
+        assert go_on.wait(60)
+        return real()
+
+    monkeypatch.setattr(index, "refresh", slow)
+    first = asyncio.create_task(retriever.retrieve(query, 3))
+    assert await asyncio.to_thread(begun.wait, 60)
+    async with asyncio.timeout(60):
+        assert [hit.source for hit in (await retriever.retrieve(query, 3)).hits] == ["a.md"]
+    assert not first.done()
+    go_on.set()
+    assert [hit.source for hit in (await first).hits] == ["a.md"]
+    await retriever.aclose()
