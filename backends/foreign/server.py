@@ -74,9 +74,9 @@ class ForeignServer(ABC):
         """See `Backend.stream`. Closing the iterator closes the response: the server sees the disconnect."""
         since = time.perf_counter()
         try:
-            client = await self._remote.client()
-            if not client.connected:
+            if self._remote.has_to_connect:
                 yield Status("connecting")
+            client = await self._remote.client()
             retries = Retries(client.retries)
             while True:
                 has_begun = False

@@ -101,9 +101,9 @@ class Native:
         answer = self._answers[key] = _Answer(self._remote.address.shown, self._local)
         answer.pause(key in self._paused)
         try:
-            client = await self._remote.client()
-            if not client.connected:
+            if self._remote.has_to_connect:
                 yield Status("connecting")
+            client = await self._remote.client()
             async with aclosing(self._read(client, self._body(request), key, answer)) as events:
                 async for event in events:
                     yield event

@@ -42,6 +42,11 @@ class Remote:
         self._client: Client | None = None
         self._closed = False
 
+    @property
+    def has_to_connect(self) -> bool:
+        """True when no open connection waits for the next request."""
+        return not self._closed and (self._client is None or not self._client.connected)
+
     async def client(self) -> Client:
         """The client. Raises BackendError: SHUTDOWN once closed, CONFIG where no key is to be had."""
         if self._client is None or self._closed:
