@@ -38,8 +38,9 @@ class Place:
 class Document:
     """Text in, strips out. `append` only gathers; `draw` reads, once for all that was gathered."""
 
-    def __init__(self, text: str = "", references: References | None = None) -> None:
-        """`references`: link definitions that stand elsewhere in the message."""
+    def __init__(self, text: str = "", references: References | None = None, *, coloured: bool = True) -> None:
+        """`references`: link definitions that stand elsewhere in the message. `coloured`: whether code gets colours."""
+        self._coloured = coloured
         self._stream = Stream(references)
         self._pending: list[str] = []
         self._held = ""
@@ -179,7 +180,7 @@ class Document:
     def _take_colours(self, index: int, block: Block, layout: Layout) -> None:
         """Plans the colours of a settled block of code."""
         assert self._look is not None
-        if (job := colouring(block, layout, self._look[2])) is not None:
+        if self._coloured and (job := colouring(block, layout, self._look[2])) is not None:
             strips = self._stack.piece(index)
             code = sum(bool(strip.code) for strip in strips) - 1  # but for the line that names the language
             self._colourings.append((index, len(strips) - self._gaps[index] - code, job))

@@ -63,6 +63,11 @@ def colouring(block: Block, layout: Layout, palette: Palette) -> Colouring | Non
     return Colouring(block, layout, lexer, palette)
 
 
+def is_warm() -> bool:
+    """Whether Pygments is there: the first language takes as long as everything else that a first page needs."""
+    return _lexer.cache_info().currsize > 0
+
+
 @lru_cache(maxsize=32)
 def load_ahead(info: str) -> None:
     """Loads, in a thread, what a fence that has just begun will need at its end: that takes longer than a frame."""

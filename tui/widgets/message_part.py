@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tui.markdown.document import Document, Place
 from tui.markdown.flow import Run, wrap
+from tui.markdown.highlight import is_warm
 from tui.markdown.parser import References
 from tui.markdown.sanitize import scrub
 from tui.markdown.text_strip import EMPTY, TextStrip, to_strip
@@ -132,7 +133,7 @@ class Part(ABC):
 
 
 class MarkdownPart(Part):
-    """A section of a finished answer."""
+    """A section of a finished answer; its code has colours where these are there, which the height does not tell."""
 
     def __init__(self, source: str, references: Callable[[], References], *, gap: int = 0) -> None:
         """`references` gives the link definitions of the whole answer."""
@@ -146,7 +147,7 @@ class MarkdownPart(Part):
         return self._document is not None
 
     def _draw(self, look: Look) -> int:
-        document = self._document = Document(self._source, self._references())
+        document = self._document = Document(self._source, self._references(), coloured=is_warm())
         document.finish()
         document.draw(look.column, look.palette, MARGIN, look.wide)
         while document.unfinished:

@@ -101,6 +101,9 @@ class Transcript(SearchableLines, can_focus=True):
         """What a first answer needs, loaded while there is none."""
         await asyncio.to_thread(warm_up)
         parser()
+        for view in self._messages:  # drawn without colours, so as to be there sooner
+            view.drop(range(0))
+        self.refresh()
 
     # Content
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -47,3 +48,41 @@ def test_drawing_imports_nothing_more() -> None:
 
 def test_a_language_is_loaded_when_its_fence_begins() -> None:
     assert run(START + FENCE).split() == ["1", "1"]
+
+
+FIRST_PAGE = """
+import asyncio
+from textual.app import App
+from tui.markdown import highlight
+from tui.widgets.transcript import Transcript
+
+class Shown(App):
+    def compose(self):
+        yield Transcript()
+
+    def on_mount(self):
+        self.query_one(Transcript).add("assistant", "```python\\nwhile True: pass\\n```\\n")
+
+def code(transcript):
+    line = next(line for line in range(10) if "while" in transcript._messages.line(line).text)
+    return len({segment.style for segment in transcript._messages.line(line) if segment.text.strip()})
+
+async def main():
+    app = Shown()
+    drawn = []
+    load = highlight.load
+    import tui.markdown.warm_up as warm_up
+    warm_up.load = lambda language: (drawn.append(code(app.query_one(Transcript))), load(language))
+    async with app.run_test() as pilot:
+        while code(app.query_one(Transcript)) == 1:
+            await pilot.pause(0.01)
+        drawn.append(code(app.query_one(Transcript)))
+    print(drawn)
+
+asyncio.run(main())
+"""
+
+
+def test_the_first_page_does_not_wait_for_colours() -> None:
+    before, after = json.loads(run(FIRST_PAGE))
+    assert before == 1 < after
