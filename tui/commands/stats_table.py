@@ -13,6 +13,7 @@ from backends.telemetry.alerts import Alert
 from backends.telemetry.spread import Spread
 from backends.telemetry.statistics import Group, Statistics
 from backends.telemetry.turns import TurnNumbers
+from tui.widgets.figures import UNKNOWN, percent, short, shortened
 
 WIDE_FROM = 122
 """Columns from which latencies and rates stand in one table."""
@@ -20,8 +21,6 @@ WIDE_FROM = 122
 NAME_WIDTH = 16
 MOST_GROUPS = 14
 """Lines of one table; of the days the newest are shown, else the largest groups."""
-
-UNKNOWN = "–"
 
 
 def tables(found: Statistics, width: int) -> str:
@@ -58,11 +57,6 @@ def _lines(names: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def shortened(name: str, width: int) -> str:
-    """`name` in `width` columns, its end kept: that is where models differ."""
-    return name if len(name) <= width else "…" + name[1 - width :]
-
-
 def _percentiles(name: str, groups: Sequence[Group]) -> list[list[str]]:
     spreads: list[Spread | None] = [getattr(group, name.lower()) for group in groups]
     return [
@@ -88,21 +82,6 @@ def _rates(groups: Sequence[Group]) -> list[list[str]]:
 
 def _cost(groups: Sequence[Group]) -> list[str]:
     return ["cost", *(UNKNOWN if group.cost is None else f"${group.cost:,.4f}" for group in groups)]
-
-
-def percent(share: float | None) -> str:
-    """A share for people: ``4.2 %``; a dash where it is not known."""
-    if share is None:
-        return UNKNOWN
-    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
-
-
-def short(ms: float) -> str:
-    """Milliseconds in few columns: ``4.2 ms``, ``312 ms``, ``1.24 s``, ``12.4 s``, ``312 s``."""
-    if ms < 999.5:
-        return f"{ms:.1f} ms" if ms < 9.95 else f"{ms:.0f} ms"
-    seconds = ms / 1000
-    return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s" if seconds < 99.95 else f"{seconds:.0f} s"
 
 
 def as_csv(found: Statistics) -> str:

@@ -124,7 +124,7 @@ class StatisticsScreen(ModalScreen[None]):
         broken = alerts(found.overall)
         overview.update(Lines(*overview_lines(found, broken, self._budget, width)))
         most = 4 if self.app.size.height < 32 else 8 if self.app.size.height < 48 else 16
-        rows = group_lines(found.by[self._dimension], self._budget, width, most)
+        rows = group_lines(found, self._dimension, self._budget, width, most)
         self.query_one("#groups", Static).update(Lines(dimension_line(self._dimension, width), Text(), *rows))
         self._show_turn(self.query_one(OptionList).highlighted)
 

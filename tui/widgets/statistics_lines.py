@@ -10,7 +10,7 @@ from backends.config import Budget
 from backends.telemetry.alerts import Alert
 from backends.telemetry.spread import Spread
 from backends.telemetry.statistics import DIMENSIONS, Dimension, Group, Statistics
-from tui.commands.stats_table import percent, short, shortened
+from tui.widgets.figures import percent, short, shortened
 from tui.widgets.plain import plain
 from tui.widgets.waterfall import QUIET, TRACK
 
@@ -92,9 +92,13 @@ def dimension_line(current: Dimension, width: int) -> Text:
     return line.append(hint.rjust(max(1, width - line.cell_len)), QUIET)
 
 
-def group_lines(groups: Sequence[Group], budget: Budget, width: int, most: int) -> list[Text]:
-    """One line a group: turns, TTFT as a bar (to P50, P95 and P99) and in numbers, speed and rates."""
-    shown = groups[-most:] if len(groups) > most and groups[0].name[:2] == "20" else groups[:most]
+def group_lines(found: Statistics, dimension: Dimension, budget: Budget, width: int, most: int) -> list[Text]:
+    """One line a group: turns, TTFT as a bar (to P50, P95 and P99) and in numbers, speed and rates.
+
+    No more than `most`: of the days the newest, else the largest groups.
+    """
+    groups = found.by[dimension]
+    shown = groups[-most:] if dimension == "day" else groups[:most]
     wide = width >= LINE_FROM
     tail = "  tok/s errors cancel cached   good" if wide else "  tok/s errors   good"
     name_width = 20 if wide else 14

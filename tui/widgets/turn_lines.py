@@ -11,8 +11,8 @@ from backends.telemetry.explain import slow_first_token, slow_generation
 from backends.telemetry.summary import account
 from backends.telemetry.timeline import Timeline
 from backends.telemetry.turns import TurnNumbers
-from tui.commands.stats_table import short
 from tui.widgets import waterfall
+from tui.widgets.figures import short
 from tui.widgets.plain import plain
 from tui.widgets.waterfall import QUIET
 
