@@ -26,7 +26,7 @@ from backends.rag.sections import Section, Unreadable
 TIME_LIMIT_S = 30.0
 MEMORY_LIMIT = 2 << 30
 _HERE = frozenset({"markdown", "text"})
-_HERE_BYTES = 1 << 16
+_HERE_BYTES = 1 << 15  # what hostile Markdown of this size can take is half a second
 _LENGTH = struct.Struct(">I")
 
 
