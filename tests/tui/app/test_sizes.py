@@ -19,7 +19,7 @@ async def test_every_size_streams_and_opens_everything(chat: Chat, size: tuple[i
         await chat.until(pilot, hold.reached.is_set)
         hold.release()
         await chat.ended(pilot)
-        for key in ("f1", "f3", "f4", "ctrl+p"):
+        for key in ("f1", "f3", "f4", "f9", "f10", "ctrl+p"):
             await pilot.press(key)
             await pilot.pause()
             assert chat.app.screen is not chat.app.chat
