@@ -69,7 +69,9 @@ class TranscriptView:
 
     def answer_status(self, turn: Turn, status: Status) -> None:
         """See `AnswerView`."""
-        self.status = status
+        is_first, self.status = self.status is None, status
+        if is_first and status.status == "waiting":
+            return  # the screen has said so since Enter, and a frame now would hold up the first token's
         begun = turn.timeline is not None and turn.timeline.first_token_ms is not None
         if not begun or status.status == "connecting":  # a connection that is lost may be lost in the midst of the text
             self._wait(turn, describe(status))
