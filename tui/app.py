@@ -119,6 +119,7 @@ class LlmChat(PaintedApp[None]):
         yield SystemCommand("Conversations", "Search, open, rename, delete (F10)", chat.action_conversations)
         yield SystemCommand("Statistics", "What all answers took (F9)", chat.action_statistics)
         yield SystemCommand("Latency panel", "Full, one line, off (F2)", chat.action_cycle_panel)
+        yield SystemCommand("Compare", "Ask several backends at once, side by side (F12)", chat.action_compare)
         yield SystemCommand("Switch backend", "Choose from the configured backends (F4)", chat.action_backends)
         for name in self._config.backends:
             if name != self._connection.name:

@@ -124,6 +124,10 @@ class Connection:
         self.model, self.server = model, ""
         await _close(old)
 
+    def beside(self, name: str) -> Connection:
+        """A connection of its own to the backend `name`, which the caller closes."""
+        return Connection(self._open, name)
+
     async def aclose(self) -> None:
         """Close the backend, waiting a bounded time."""
         old, self._opening = self._opening, None

@@ -27,7 +27,7 @@ from tui.conversation import Conversation, Turn
 from tui.history import History
 from tui.screens.answer_view import TranscriptView
 from tui.screens.chat_status import status_info
-from tui.screens.citing import CitingScreen
+from tui.screens.comparing import ComparingScreen
 from tui.screens.keys import chat_bindings
 from tui.screens.layout import MINIMUM, Layout, PanelMode, SizeClass, lay_out, next_mode
 from tui.widgets.composer import Composer
@@ -53,7 +53,7 @@ REMARK = 4.0
 """Seconds that a remark stays in the status line."""
 
 
-class ChatScreen(CitingScreen):
+class ChatScreen(ComparingScreen):
     """One conversation with one backend at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = chat_bindings()
@@ -335,10 +335,6 @@ class ChatScreen(CitingScreen):
             self.notify(news, title="Alert", severity="warning", markup=False)
 
     # -- keys --------------------------------------------------------------------------------------------------------
-
-    def cancel_answer(self) -> bool:
-        """Cancel what streams; False when nothing does."""
-        return self.worker.cancel()
 
     def action_help(self) -> None:
         """F1."""

@@ -27,6 +27,7 @@ CHAT_KEYS = (
     Key("ctrl+r", "Ctrl+R", "retry", "answer the last question again; the old answer is kept"),
     Key("f8", "F8", "edit", "edit the last question and ask it anew; again: the one before"),
     Key("alt+left", "Alt+←  Alt+→", "sibling(-1)", "another version of an answer or question, and what followed it"),
+    Key("f12,alt+c", "F12  Alt+C", "compare", "ask several backends at once, side by side"),
     Key("f9", "F9", "statistics", "what all answers took: percentiles, rates, the slowest"),
     Key("f10,ctrl+t", "F10  Ctrl+T", "conversations", "all conversations: search, open, rename, delete"),
     Key("ctrl+n", "Ctrl+N", "new_conversation", "new conversation"),
