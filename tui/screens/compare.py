@@ -78,7 +78,7 @@ class CompareScreen(Screen[AnswerColumn | None]):
         self._ticker = self.set_interval(TICK, self._update)
         self._lay_out()
         self._columns[0].focus_text()
-        self._ask()
+        self.call_after_refresh(self._ask)  # once the answers have a width
 
     def on_resize(self, event: events.Resize) -> None:
         """Textual's hook."""
