@@ -89,7 +89,8 @@ def main() -> None:
     parser.add_argument("--rate", default="34")
     parser.add_argument("--seconds", type=float, default=60.0)
     wanted = parser.parse_args()
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     levels = [Level("clients", float(text)) for text in wanted.concurrency.split(",") if text]
     levels += [Level("second", float(text)) for text in wanted.rate.split(",") if text]
     record: list[Passed] = []

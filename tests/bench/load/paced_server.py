@@ -122,5 +122,6 @@ async def serve(pace: Pace) -> list[Passed]:
 
 
 if __name__ == "__main__":
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(serve(msgspec.json.decode(sys.argv[1], type=Pace)))))
