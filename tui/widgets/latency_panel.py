@@ -6,7 +6,7 @@ screen, at most a few times a second while an answer runs and not at all otherwi
 
 from __future__ import annotations
 
-from math import floor, log10
+from textwrap import shorten, wrap
 from typing import Literal, Self
 
 from rich.text import Text
@@ -19,9 +19,9 @@ from backends.telemetry.stages import Stage
 from backends.telemetry.summary import Summary, account, summarize
 from backends.telemetry.timeline import STAGE_OF, Outcome, Timeline
 from tui.widgets import waterfall
-from tui.widgets.plain import plain
 from tui.widgets.sparkline import sparkline
 from tui.widgets.text_lines import TextLines
+from tui.widgets.usage_lines import cached_share, dollars, percent, usage_lines
 from tui.widgets.waterfall import QUIET, TRACK
 from tui.widgets.wording import OUTCOME_WORDS, Tone, doing
 
@@ -43,14 +43,12 @@ def panel_lines(timeline: Timeline, now: float, width: int, budget: Budget) -> l
     """The full panel, `width` columns wide, for a turn as it stands `now` ms after Enter."""
     now = timeline.end_ms if timeline.end_ms is not None else now
     summary = summarize(timeline)
-    lines = [_heading(timeline, width), _doing(timeline)]
+    lines = [_heading(timeline, width), _doing(timeline, width)]
     lines += _gauges(timeline, summary, now, width, budget)
     lines += [*_gaps(timeline, width), Text()]
     lines += _waterfall(timeline, now, width, budget)
-    if usage := _usage(timeline, summary):
+    if usage := usage_lines(timeline, summary, width):
         lines += [Text(), *usage]
-    if timeline.usage.route:
-        lines += _route(timeline.usage.route, width)
     return lines
 
 
@@ -60,7 +58,7 @@ def idle_lines(width: int, budget: Budget) -> list[Text]:
         "Each stage of an answer is drawn here while it happens: retrieval, queue, prefill, first token, generation."
     )
     lines = [_two_sided(Text("Latency", "bold"), Text("idle", QUIET), width), Text()]
-    lines += [Text(line, QUIET) for line in _wrapped(about, width)]
+    lines += [Text(line, QUIET) for line in wrap(about, max(10, width))]
     lines += [Text(), Text("Budget for a chat answer", QUIET)]
     lines.append(Text(f"{'TTFT':<7}{duration(budget.ttft_ms):>8}", QUIET))
     lines.append(Text(f"{'total':<7}{duration(budget.total_ms):>8}", QUIET))
@@ -93,16 +91,16 @@ def numbers_line(timeline: Timeline, now: float, width: int, budget: Budget) -> 
     if summary.tpot is not None:
         parts.append(Text.assemble(("TPOT ", QUIET), _milliseconds(summary.tpot)))
     if summary.prompt_tokens is not None:
-        parts.append(Text.assemble(("in ", QUIET), f"{summary.prompt_tokens:,}", (_cached_share(summary), QUIET)))
+        parts.append(Text.assemble(("in ", QUIET), f"{summary.prompt_tokens:,}", (cached_share(summary), QUIET)))
     if summary.tokens:
         parts.append(Text.assemble(("out ", QUIET), f"{summary.tokens:,}"))
     if summary.draft_tokens:
-        kept = _percent(summary.accepted_tokens or 0, summary.draft_tokens)
+        kept = percent(summary.accepted_tokens or 0, summary.draft_tokens)
         parts.append(Text.assemble(("drafts kept ", QUIET), kept))
     if (saved := summary.saved) is not None:
         parts.append(Text.assemble(("saved up to ", QUIET), f"{saved.tokens:,}"))
     if summary.cost is not None:
-        parts.append(Text.assemble(("cost ", QUIET), _dollars(summary.cost)))
+        parts.append(Text.assemble(("cost ", QUIET), dollars(summary.cost)))
     line = Text()
     for part in parts:
         if line.cell_len + part.cell_len + 3 > width and line:
@@ -119,9 +117,11 @@ def _heading(timeline: Timeline, width: int) -> Text:
     return _two_sided(Text("Latency", "bold"), Text(word, TONE_COLOURS[tone]), width)
 
 
-def _doing(timeline: Timeline) -> Text:
-    """What the turn waits for, or what there is to say of its generation."""
+def _doing(timeline: Timeline, width: int) -> Text:
+    """What the turn waits for, or what there is to say of its generation; in fewer words where these are too many."""
     words = doing(timeline)
+    if len(words) > width:
+        words = shorten(doing(timeline, brief=True), width, placeholder=" …")
     return Text(words, TONE_COLOURS["busy" if timeline.outcome == "running" else "warn"], no_wrap=True)
 
 
@@ -130,8 +130,9 @@ def _gauges(timeline: Timeline, summary: Summary, now: float, width: int, budget
     if summary.tpot is not None and summary.tokens_per_second is not None:
         speed.append(_milliseconds(summary.tpot).rjust(8), "bold")
         speed.append(f"  {_speed(summary.tokens_per_second)} tok/s")
-        if (late := speed_now(timeline, now)) is not None:
-            speed.append(f" · now {_speed(late)}", QUIET)
+        late = speed_now(timeline, now)
+        if late is not None and len(beside := f" · now {_speed(late)}") <= width - speed.cell_len:
+            speed.append(beside, QUIET)
     else:
         speed.append("–".rjust(8), QUIET)
     ttft = _gauge("TTFT", summary.outcome, summary.ttft, now, budget.ttft_ms, width)
@@ -145,7 +146,9 @@ def _gaps(timeline: Timeline, width: int) -> list[Text]:
     if spread is None:
         return [Text.assemble("Gaps".ljust(7), ("–".rjust(8), QUIET)), Text()]
     bars = sparkline(timeline.gaps.recent(spread.count), spread.p50, width - 8)
-    unit, digits = ("s", 2) if spread.highest >= 1_000 else ("ms", 1 if spread.highest < 10 else 0)
+    unit, digits = ("ms", 1 if spread.highest < 10 else 0)
+    if spread.highest >= 1_000:
+        unit, digits = "s", 2 if spread.highest < 100_000 else 0
     words = Text()
     for name, value in (("P50 ", spread.p50), (" · P95 ", spread.p95), (" · max ", spread.highest)):
         words.append(name, QUIET)
@@ -196,50 +199,6 @@ def _current_stage(timeline: Timeline) -> Stage | None:
     return STAGE_OF[timeline.status.status] if timeline.status else None
 
 
-def _usage(timeline: Timeline, summary: Summary) -> list[Text]:
-    usage = timeline.usage
-    rows: list[tuple[str, str, str]] = []
-    if summary.prompt_tokens is not None:
-        rows.append(("in", f"{summary.prompt_tokens:,} tokens", _cached_share(summary)))
-    if summary.tokens:
-        rows.append(("out", f"{summary.tokens:,} tokens", ""))
-    if summary.draft_tokens:
-        kept = summary.accepted_tokens or 0
-        share = f" · {_percent(kept, summary.draft_tokens)}"
-        rows.append(("drafts", f"{kept:,} of {summary.draft_tokens:,} kept", share))
-        if 0 < kept < summary.tokens:
-            rows.append(
-                ("", f"{summary.tokens / (summary.tokens - kept):.1f} tokens a step", f" · {kept:,} steps fewer")
-            )
-    if timeline.queue_position:
-        rows.append(("queue", f"came at place {timeline.queue_position}", ""))
-    if usage.kv_used is not None and usage.kv_cells:
-        size = f" · {usage.kv_used * usage.kv_bytes_per_token / 2**20:,.1f} MiB" if usage.kv_bytes_per_token else ""
-        rows.append(("KV", f"{usage.kv_used:,} of {usage.kv_cells:,}", size))
-    if usage.gpu_used is not None and usage.gpu_total:
-        rows.append(("GPU", f"{usage.gpu_used / 2**30:.1f} of {usage.gpu_total / 2**30:.1f} GiB", ""))
-    if summary.cost is not None:
-        rows.append(("cost", _dollars(summary.cost), ""))
-    if (saved := summary.saved) is not None:
-        price = "" if saved.cost is None else f" · {_dollars(saved.cost)}"
-        rows.append(("saved", f"at most {saved.tokens:,} tokens", price))
-    if usage.connection:
-        rows.append(("via", plain(usage.connection).replace(", ", " · "), ""))
-    return [Text.assemble((name.ljust(8), QUIET), value, (extra, QUIET)) for name, value, extra in rows]
-
-
-def _route(route: str, width: int) -> list[Text]:
-    """Which of several backends answers, and why, in as many lines as it takes."""
-    lines = _wrapped(plain(route), width - 8)
-    return [Text.assemble(("" if at else "route").ljust(8), line) for at, line in enumerate(lines)]
-
-
-def _cached_share(summary: Summary) -> str:
-    if summary.cached_tokens is None or not summary.prompt_tokens:
-        return ""
-    return f" · {_percent(summary.cached_tokens, summary.prompt_tokens)} cached"
-
-
 def _against(outcome: Outcome, value: float | None, now: float, limit: float) -> tuple[str, str]:
     """A time, as it stands while it is not final, and its colour by its budget; a dash when it never came."""
     if value is None and outcome != "running":
@@ -248,19 +207,9 @@ def _against(outcome: Outcome, value: float | None, now: float, limit: float) ->
     return duration(shown), TONE_COLOURS["good" if shown <= limit else "bad"]
 
 
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f} %"
-
-
 def _speed(tokens: float) -> str:
     """Tokens a second: one decimal where it matters."""
     return f"{tokens:,.0f}" if tokens >= 10 else f"{tokens:.1f}"
-
-
-def _dollars(amount: float) -> str:
-    """An amount with two digits that say something: ``$1.20``, ``$0.0031``."""
-    digits = 2 if amount >= 0.1 or amount <= 0 else min(9, 1 - floor(log10(amount)))
-    return f"${amount:,.{digits}f}"
 
 
 def _milliseconds(ms: float) -> str:
@@ -269,12 +218,6 @@ def _milliseconds(ms: float) -> str:
 
 def _two_sided(left: Text, right: Text, width: int) -> Text:
     return Text.assemble(left, " " * max(1, width - left.cell_len - right.cell_len), right)
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    from textwrap import wrap
-
-    return wrap(text, max(10, width))
 
 
 class LatencyPanel(TextLines):

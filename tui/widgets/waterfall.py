@@ -38,8 +38,8 @@ STAGE_COLOURS: dict[Stage, str] = {
 }
 """Stages of a kind have related colours; mid-tones that hold on a dark and on a light background."""
 
-SIGNS = {"°": "the server says", "~": "derived"}
-"""Before a time that was not simply measured here; what nobody measured or told is `unattributed`."""
+SIGNS = {"°": "server", "~": "derived"}
+"""Before a time that the server told, or that follows from others; what nobody measured or told is `unattributed`."""
 
 LABEL_WIDTH = 13
 VALUE_WIDTH = 8
@@ -115,7 +115,7 @@ def stage_row(stage: Stage, spans: list[Span], end: float, width: int, *, curren
     `current`: milliseconds from Enter, for the stage that goes on now.
     """
     cells = max(4, width - LABEL_WIDTH - VALUE_WIDTH)
-    value = _sign(spans) + duration(sum(span.duration for span in spans))
+    value = _sign(spans) + _time(sum(span.duration for span in spans))
     row = Text(STAGE_LABELS[stage], style="" if current is None else "bold")
     if current is not None:
         row.append(" " if len(row) < LABEL_WIDTH - 1 else "")
@@ -133,6 +133,13 @@ def legend_row(spans: Iterable[Span]) -> Text | None:
     return Text(" " * LABEL_WIDTH + "  ".join(words), QUIET) if words else None
 
 
+def _time(ms: float) -> str:
+    """A time with room for a sign before it in the column of times: ``1.6 s``, ``725 s``, ``28 h``."""
+    if len(words := duration(ms)) < VALUE_WIDTH:
+        return words
+    return f"{ms / 1_000:.0f} s" if ms < 99_999_500 else f"{ms / 3_600_000:.0f} h"
+
+
 def _sign(spans: list[Span]) -> str:
     by = {span.by for span in spans}
     return "~" if "derived" in by else "°" if "server" in by else ""
@@ -143,7 +150,7 @@ def gap_row(spans: Iterable[Span], until: float, unattributed: float, end: float
     cells = max(4, width - LABEL_WIDTH - VALUE_WIDTH)
     row = Text("unattributed".ljust(LABEL_WIDTH), style=QUIET)
     row.append(bar(gaps(spans, until), end, cells).translate(_LIGHT), QUIET)
-    row.append(duration(unattributed).rjust(VALUE_WIDTH), QUIET)
+    row.append(_time(unattributed).rjust(VALUE_WIDTH), QUIET)
     return row
 
 
@@ -156,7 +163,7 @@ def axis_row(end: float, ttft: float | None, width: int) -> Text:
         line[min(cells - 1, int(cells * ttft / end))] = "┴"
     row = Text(" " * LABEL_WIDTH)
     row.append("".join(line), TRACK)
-    row.append(duration(end).rjust(VALUE_WIDTH), QUIET)
+    row.append(_time(end).rjust(VALUE_WIDTH), QUIET)
     return row
 
 

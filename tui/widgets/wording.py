@@ -89,7 +89,7 @@ def backend_words(table: dict[str, Any]) -> str:
     return re.sub(r"//[^/@]*@", "//", plain(" · ".join(parts)))
 
 
-def doing(timeline: Timeline) -> str:
+def doing(timeline: Timeline, *, brief: bool = False) -> str:
     """What a turn waits for now, before its first token or in the midst of it, or what there is to say of how it is
     generated, or ended."""
     status, first = timeline.status, timeline.first_token_ms
@@ -98,11 +98,12 @@ def doing(timeline: Timeline) -> str:
     if status is None:
         return "" if first is not None else "waiting for the backend"
     stands = first is None or (status.status != "generating" and timeline.status_ms > (timeline.last_token_ms or first))
-    return describe(status) if stands else plain(timeline.detail)
+    return describe(status, brief=brief) if stands else plain(timeline.detail)
 
 
-def describe(status: Status) -> str:
-    """What a waiting request waits for: ``Step 2 of 3: reranking``, ``loading the model 45 %``."""
+def describe(status: Status, *, brief: bool = False) -> str:
+    """What a waiting request waits for: ``Step 2 of 3: reranking`` (`brief`: ``2/3 reranking``),
+    ``loading the model 45 %``."""
     words = _STATUS_WORDS[status.status]
     if status.status == "loading" and status.total:
         words += f" {100 * status.done / status.total:.0f} %"
@@ -116,4 +117,6 @@ def describe(status: Status) -> str:
         words += f", {len(status.passages)} found"
     if status.detail:
         words += f" ({plain(status.detail)})"
-    return f"Step {status.step} of {status.steps}: {words}" if status.steps else words
+    if not status.steps:
+        return words
+    return f"{status.step}/{status.steps} {words}" if brief else f"Step {status.step} of {status.steps}: {words}"
