@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 from backends.bench.models import Shape, make
 from tests.tui.cli.conftest import Llmchat
+from tui.cli import app
 
 TINY = Shape("tiny", 64, 2, 4, 2, 96, 1_200, context=16_384)
 
@@ -53,7 +56,10 @@ def test_retrieval_is_measured_on_ones_own_documents(llmchat: Llmchat, tmp_path:
     assert json.loads((tmp_path / "r.json").read_text())["questions"]["words"]["mrr"] == 1.0
 
 
-def test_wrong_usage_says_what_would_be_right(llmchat: Llmchat, tmp_path: Path) -> None:
+def test_wrong_usage_says_what_would_be_right(home: dict[str, str], tmp_path: Path) -> None:
+    environment = {"LLMCHAT_CONFIG": None, **home}
+    own = tmp_path / "own.json"
+    own.write_text("[]")
     for arguments, said in (
         (("bench", "--prompt", "many"), "16-256"),
         (("bench", "--feature", "magic"), "summarize"),
@@ -63,9 +69,9 @@ def test_wrong_usage_says_what_would_be_right(llmchat: Llmchat, tmp_path: Path) 
         (("bench", "compare", tmp_path / "none", tmp_path / "none"), "cannot be read"),
         (("bench", "engine", "--sizes", "XXL"), "T, S, M, P"),
         (("bench", "rag", "--docs", tmp_path), "belong together"),
-        (("bench", "rag", "--misses", "none"), "hand-written"),
+        (("bench", "rag", "--docs", tmp_path, "--questions", own, "--misses", "none"), "--misses none: one of own"),
         (("bench", "engine", "--llama-server", tmp_path / "none"), "no such program"),
     ):
-        result = llmchat(*arguments)
-        assert result.returncode == 2
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment)
+        assert result.exit_code == 2, result.output
         assert said in result.stderr
