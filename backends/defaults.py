@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from backends.backend import Backend, ChatRequest, Pausable, Sampling, pausable
+from backends.around import Around
+from backends.backend import Backend, ChatRequest, Sampling
 from backends.events import Error, Event, Status
 
 
@@ -22,11 +23,11 @@ def completed(sampling: Sampling, defaults: Sampling) -> Sampling:
     return msgspec.structs.replace(sampling, **open_fields)
 
 
-class WithSampling:
+class WithSampling(Around):
     """A Backend around any other, whose requests it completes."""
 
     def __init__(self, inner: Backend, defaults: Sampling) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._defaults = defaults
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
@@ -36,15 +37,6 @@ class WithSampling:
     async def warm(self, request: ChatRequest) -> Status | Error | None:
         """See `Backend.warm`."""
         return await self.inner.warm(self._completed(request))
-
-    @property
-    def pausable(self) -> Pausable | None:
-        """See `backend.pausable`: where `inner` is."""
-        return pausable(self.inner)
-
-    async def aclose(self) -> None:
-        """See `Backend.aclose`."""
-        await self.inner.aclose()
 
     def _completed(self, request: ChatRequest) -> ChatRequest:
         return msgspec.structs.replace(request, sampling=completed(request.sampling, self._defaults))

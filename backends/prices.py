@@ -7,8 +7,9 @@ from contextlib import aclosing
 
 import msgspec
 
-from backends.backend import Backend, ChatRequest, Pausable, pausable
-from backends.events import Error, Event, Meta, Status
+from backends.around import Around
+from backends.backend import Backend, ChatRequest
+from backends.events import Event, Meta
 
 _PER = 1_000_000
 
@@ -39,11 +40,11 @@ class Prices(msgspec.Struct, frozen=True):
         return (dollars + written * (self.cache_write or self.input)) / _PER
 
 
-class WithPrices:
+class WithPrices(Around):
     """A Backend around any other: where it counts tokens without a cost, the cost is told too."""
 
     def __init__(self, inner: Backend, prices: Prices) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._prices = prices
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
@@ -58,19 +59,6 @@ class WithPrices:
                     yield event if cost is None else msgspec.structs.replace(event, cost=cost)
                 else:
                     yield event
-
-    async def warm(self, request: ChatRequest) -> Status | Error | None:
-        """See `Backend.warm`."""
-        return await self.inner.warm(request)
-
-    @property
-    def pausable(self) -> Pausable | None:
-        """See `backend.pausable`: where `inner` is."""
-        return pausable(self.inner)
-
-    async def aclose(self) -> None:
-        """See `Backend.aclose`."""
-        await self.inner.aclose()
 
 
 def _together(usage: Meta, news: Meta) -> Meta:

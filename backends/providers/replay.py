@@ -23,9 +23,10 @@ from typing import IO, Annotated, Any, TypeVar
 import msgspec
 
 from backends import events
-from backends.backend import Backend, ChatRequest, Pausable, pausable
+from backends.around import Around
+from backends.backend import Backend, ChatRequest
 from backends.errors import BackendError, Code
-from backends.events import Error, Event, Status, is_terminal
+from backends.events import Event, is_terminal
 from backends.providers import ProviderOptions, Site
 
 T = TypeVar("T")
@@ -132,7 +133,7 @@ class Replay:
         return files
 
 
-class Recorder:
+class Recorder(Around):
     """A Backend around any other that writes each of its streams into a file of `folder`.
 
     A stream that is closed early is recorded up to there. A recording that cannot be written is logged, and the answer
@@ -141,7 +142,7 @@ class Recorder:
 
     def __init__(self, inner: Backend, folder: Path) -> None:
         """`folder` is made, for its owner only, when the first stream begins."""
-        self.inner = inner
+        super().__init__(inner)
         self._folder = folder
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Event, None]:
@@ -153,19 +154,6 @@ class Recorder:
                 async for event in inner:
                     tape.write((time.perf_counter() - since) * 1000, event)
                     yield event
-
-    async def warm(self, request: ChatRequest) -> Status | Error | None:
-        """Passed on."""
-        return await self.inner.warm(request)
-
-    @property
-    def pausable(self) -> Pausable | None:
-        """See `backend.pausable`: where `inner` is."""
-        return pausable(self.inner)
-
-    async def aclose(self) -> None:
-        """Close the inner backend."""
-        await self.inner.aclose()
 
 
 class _Tape:

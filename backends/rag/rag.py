@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 
 import msgspec
 
 from backends.backend import Backend, ChatRequest, Message, Pausable, pausable
+from backends.beside import beside
 from backends.errors import BackendError
 from backends.events import Citation, Error, Event, Logprob, Meta, Status, Token, is_terminal, shifted
 from backends.rag.assemble import assemble, plain_messages
@@ -100,7 +101,7 @@ class Rag:
             retriever, newest = wanted
             yield Status("retrieving", 1, _STEPS)
             try:
-                async with _beside(self._warm_inner(request, newest)):
+                async with beside(self._warm_inner(request, newest)):
                     context = await self._gather(retriever, request, started)
             except BackendError as error:
                 yield error.event()
@@ -234,17 +235,6 @@ class _Relay:
     def _token(self, text: str) -> Token:
         token, self._count, self._logprobs = Token(text, self._count, self._logprobs), 0, ()
         return token
-
-
-@asynccontextmanager
-async def _beside(work: Coroutine[object, object, object]) -> AsyncIterator[None]:
-    """Run `work`, whose result nobody needs, beside the body and no longer than it."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 def _ms_since(started: float) -> float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from backends.backend import Backend
+from backends.beside import beside
 from backends.config import Serve
 
 if TYPE_CHECKING:
@@ -64,17 +63,7 @@ async def serve(
         return Retrying(following, limits.retries), limits
 
     reloading = Reloading(app.state.service, backend, open_next)
-    async with _in_background(reloading.run()):
+    async with beside(reloading.run()):
         await run(
             app, host=host, port=port, uds=uds, tls=tls, on_started=on_started, on_hangup=reloading.want, grace=grace
         )
-
-
-@asynccontextmanager
-async def _in_background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ipaddress
 import os
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import msgspec
 
 from backends import providers
 from backends.backend import Backend, ChatRequest
+from backends.beside import beside
 from backends.config import ConfigFile, Serve
 from backends.errors import BackendError, Code, ConfigError
 from backends.serve import serve
@@ -60,7 +60,10 @@ async def _serve(
     def started(address: str) -> None:
         print(f"Serving {file.config.backend} on {address} (Ctrl-C stops)", flush=True)
 
-    async with contextlib.aclosing(providers.open_backend(file)) as backend, _warming(backend):
+    async with (
+        contextlib.aclosing(providers.open_backend(file)) as backend,
+        beside(backend.warm(ChatRequest(()))),  # a model begins to load before anybody asks
+    ):
         await serve(
             backend,
             _with_paths(file),
@@ -80,17 +83,6 @@ def _reopened(target: Target) -> tuple[Backend, Serve]:
     file = target.load()
     providers.check(file)
     return providers.open_backend(file), file.config.serve
-
-
-@contextlib.asynccontextmanager
-async def _warming(backend: Backend) -> AsyncIterator[None]:
-    """A model begins to load before anybody asks."""
-    warming = asyncio.create_task(backend.warm(ChatRequest(())))
-    try:
-        yield
-    finally:
-        warming.cancel()
-        await asyncio.wait([warming])
 
 
 def _access(file: ConfigFile, listen: Listen) -> Access:
