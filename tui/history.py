@@ -28,24 +28,15 @@ from backends.config import ConfigFile
 from backends.events import Citation
 from backends.telemetry.timeline import Outcome, Timeline
 from backends.telemetry.turns import TurnNumbers, numbers_of
-from tui import conversation_table, turn_table
+from tui import conversation_table, message_table, turn_table
 from tui.history_file import connect, is_damage, memory, move_aside, reader, reason
+from tui.message_table import NewMessage, StoredMessage, packed
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-TITLE_CHARACTERS = 60
-_COLUMNS = (
-    "message.id, parent, role, content, reasoning, outcome, sources, citations, message.backend, model,"
-    f" {turn_table.NEWEST_TIMELINE}, message.created"
-)
-_WORDLESS = "role = 'assistant' AND content = '' AND reasoning = ''"
-"""Answers that failed or were cancelled before their first word: nothing to go back to."""
-_ENCODER = msgspec.json.Encoder()
-_CITATIONS = msgspec.json.Decoder(tuple[Citation, ...])
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -55,27 +46,6 @@ class Conversation(msgspec.Struct, frozen=True):
     title: str
     updated: float
     backend: str
-
-
-class StoredMessage(msgspec.Struct, frozen=True):
-    """One message as kept. `sources` stood in a user turn's prompt; `citations` were used by an answer, `reasoning` is
-    what was thought before it.
-
-    `timeline` is that of an answer's newest run; `created` in seconds since the epoch.
-    """
-
-    id: str
-    parent: str | None
-    role: Role
-    content: str
-    reasoning: str
-    outcome: Outcome
-    sources: tuple[Citation, ...]
-    citations: tuple[Citation, ...]
-    backend: str
-    model: str
-    timeline: bytes | None
-    created: float
 
 
 def default_path() -> Path:
@@ -153,9 +123,8 @@ class History:
         Raises sqlite3.IntegrityError when there is no such conversation or parent.
         """
         outcome: Outcome = "running" if role == "assistant" else "complete"
-        now = time.time()
-        text = _storable(content)
-        row = (conversation, _key(parent), role, outcome, now, backend, model, _packed(sources), b"[]", text)
+        now, text = time.time(), _storable(content)
+        new = NewMessage(conversation, _key(parent), role, outcome, now, backend, model, packed(sources), text)
 
         def insert(connection: sqlite3.Connection) -> int:
             if conversation in self._unwritten:
@@ -163,17 +132,7 @@ class History:
                     "INSERT OR IGNORE INTO conversation (id, backend, created, updated) VALUES (?, ?, ?, ?)",
                     (conversation, self._unwritten[conversation], now, now),
                 )
-            cursor = connection.execute(
-                "INSERT INTO message (conversation, parent, role, outcome, created, backend, model, sources, citations,"
-                " content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                row,
-            )
-            key = int(cursor.lastrowid or 0)
-            connection.execute("UPDATE conversation SET updated = ?, leaf = ? WHERE id = ?", (now, key, conversation))
-            if role == "user":
-                title = (_title(text), conversation)
-                connection.execute("UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title)
-            return key
+            return message_table.insert(connection, new)
 
         key = self._run(insert)
         self._unwritten.pop(conversation, None)
@@ -196,8 +155,8 @@ class History:
         given: dict[str, Any] = {"outcome": outcome, "model": model}
         given["content"] = content if isinstance(content, msgspec.UnsetType) else _storable(content)
         given["reasoning"] = reasoning if isinstance(reasoning, msgspec.UnsetType) else _storable(reasoning)
-        given["sources"] = sources if isinstance(sources, msgspec.UnsetType) else _packed(sources)
-        given["citations"] = citations if isinstance(citations, msgspec.UnsetType) else _packed(citations)
+        given["sources"] = sources if isinstance(sources, msgspec.UnsetType) else packed(sources)
+        given["citations"] = citations if isinstance(citations, msgspec.UnsetType) else packed(citations)
         changes = {column: value for column, value in given.items() if value is not msgspec.UNSET}
         if not changes:
             return
@@ -216,62 +175,29 @@ class History:
         An answer that a killed process left "running" is given as "interrupted".
         """
         self._settle()
-        query = f"""
-            WITH RECURSIVE path (key, depth) AS (
-                SELECT coalesce(
-                    :leaf,
-                    (SELECT leaf FROM conversation WHERE id = :conversation),
-                    (SELECT max(id) FROM message WHERE conversation = :conversation)
-                ), 0
-                UNION ALL
-                SELECT parent, depth + 1 FROM message, path WHERE id = key AND parent IS NOT NULL
-            )
-            SELECT {_COLUMNS} FROM path JOIN message ON id = key WHERE conversation = :conversation
-            ORDER BY depth DESC"""
-        where = {"leaf": _key(leaf), "conversation": conversation}
-        rows = self._run(lambda connection: connection.execute(query, where).fetchall())
-        return [self._stored(row) for row in rows]
+        return self._run(lambda connection: message_table.path(connection, conversation, _key(leaf), self._mine))
 
     def siblings(self, message: str) -> list[str]:
         """The ids of all messages with the same parent, `message` included, oldest first.
 
         Of the others, answers without a word are left out.
         """
-        query = f"""
-            SELECT id FROM message, (SELECT conversation AS whole, parent AS above FROM message WHERE id = :this)
-            WHERE conversation = whole AND parent IS above AND (id = :this OR NOT ({_WORDLESS})) ORDER BY id"""
-        rows = self._run(lambda connection: connection.execute(query, {"this": int(message)}).fetchall())
-        return [str(row[0]) for row in rows]
+        return self._run(lambda connection: message_table.siblings(connection, int(message)))
 
     def forks(self, conversation: str) -> dict[str | None, list[str]]:
         """The ids of the messages under each parent that has more than one, oldest first, by parent.
 
         Answers without a word are left out.
         """
-        query = f"""
-            SELECT parent, group_concat(id) FROM message WHERE conversation = ? AND NOT ({_WORDLESS})
-            GROUP BY parent HAVING count(*) > 1"""
-        rows = self._run(lambda connection: connection.execute(query, (conversation,)).fetchall())
-        return {
-            None if parent is None else str(parent): sorted(children.split(","), key=int) for parent, children in rows
-        }
+        return self._run(lambda connection: message_table.forks(connection, conversation))
 
     def choose(self, conversation: str, message: str) -> None:
         """From now on `thread` gives the path through `message`, to the newest of all that follows it."""
-        query = """
-            WITH RECURSIVE below (key) AS (
-                SELECT :message UNION ALL SELECT id FROM message, below WHERE parent = key
-            )
-            UPDATE conversation SET leaf = (SELECT max(key) FROM below) WHERE id = :conversation"""
-        where = {"message": int(message), "conversation": conversation}
-        self._run(lambda connection: connection.execute(query, where))
+        self._run(lambda connection: message_table.choose(connection, conversation, int(message)))
 
     def prompts(self, limit: int = 200) -> list[str]:
         """The texts of the newest `limit` different user messages of all conversations, newest first."""
-        query = """
-            SELECT content FROM message WHERE role = 'user' GROUP BY content ORDER BY max(id) DESC LIMIT ?"""
-        rows = self._run(lambda connection: connection.execute(query, (limit,)).fetchall())
-        return [row[0] for row in rows]
+        return self._run(lambda connection: message_table.prompts(connection, limit))
 
     # -- what each turn took -----------------------------------------------------------------------------------------
 
@@ -315,23 +241,6 @@ class History:
         if self._recorder is not None:
             self._recorder.shutdown()
         self._connection.close()
-
-    def _stored(self, row: tuple[Any, ...]) -> StoredMessage:
-        key, parent, role, content, reasoning, outcome, sources, citations, backend, model, timeline, created = row
-        return StoredMessage(
-            id=str(key),
-            parent=None if parent is None else str(parent),
-            role=role,
-            content=content,
-            reasoning=reasoning,
-            outcome="interrupted" if outcome == "running" and key not in self._mine else outcome,
-            sources=_CITATIONS.decode(sources),
-            citations=_CITATIONS.decode(citations),
-            backend=backend,
-            model=model,
-            timeline=timeline,
-            created=created,
-        )
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """`work` as one transaction; in memory from now on if the file fails."""
@@ -396,10 +305,6 @@ def _key(message: str | None) -> int | None:
     return None if message is None else int(message)
 
 
-def _packed(citations: Iterable[Citation]) -> bytes:
-    return _ENCODER.encode(tuple(citations))
-
-
 def _storable(text: str) -> str:
     """`text` without lone surrogates, which UTF-8 cannot hold."""
     try:
@@ -407,11 +312,3 @@ def _storable(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace").decode()
     return text
-
-
-def _title(text: str) -> str:
-    """The first words of `text` on one line."""
-    words = " ".join(text[: 4 * TITLE_CHARACTERS].split())
-    if len(words) <= TITLE_CHARACTERS:
-        return words
-    return words[:TITLE_CHARACTERS].rsplit(" ", 1)[0] + "…"

@@ -15,7 +15,8 @@ from tui import conversation_table, log_file, private_file
 from tui.commands.stats import open_history
 from tui.conversation_table import Listed
 from tui.exit_codes import ExitCode
-from tui.history import History, StoredMessage
+from tui.history import History
+from tui.message_table import StoredMessage
 from tui.target import Target
 from tui.widgets.plain import plain
 
