@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import accumulate, pairwise
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
@@ -35,6 +36,13 @@ STAGE = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody reads
 
+_TOKENS = {
+    "prompt_tokens": "Tokens of prompts.",
+    "cached_tokens": "Of them: in the prefix cache.",
+    "completion_tokens": "Tokens of answers.",
+    "draft_tokens": "Tokens proposed by a draft.",
+    "accepted_tokens": "Of them: kept.",
+}
 _CODE = re.compile(r"HTTP_\d{3}\Z")
 
 
@@ -45,53 +53,24 @@ class Metrics:
         """`streams`: those that run. `budget`: what an answer may take, by feature."""
         self._budget = budget
         self._registry = it = CollectorRegistry()
-        self._now = _Now(streams)
+        self._now, self._gaps = _Now(streams), _Gaps()
         it.register(self._now)
-        by_feature = ("feature",)
-        self._ttft = Histogram(
-            "llmchat_time_to_first_token_seconds",
-            "From a request's arrival to its first token.",
-            by_feature,
-            registry=it,
-            buckets=FIRST_TOKEN,
-        )
-        self._tpot = Histogram(
-            "llmchat_time_per_output_token_seconds",
-            "By request: (last token - first token) / (tokens - 1).",
-            by_feature,
-            registry=it,
-            buckets=PER_TOKEN,
-        )
-        self._total = Histogram(
-            "llmchat_request_duration_seconds",
-            "From a request's arrival to its last event.",
-            by_feature,
-            registry=it,
-            buckets=TOTAL,
-        )
-        self._stages = Histogram(
-            "llmchat_stage_duration_seconds", "By stage of a request.", ("stage",), registry=it, buckets=STAGE
-        )
-        self._gaps = _Gaps()
+        histogram, counter, by_feature = partial(Histogram, registry=it), partial(Counter, registry=it), ("feature",)
+        words = "From a request's arrival to its first token."
+        self._ttft = histogram("llmchat_time_to_first_token_seconds", words, by_feature, buckets=FIRST_TOKEN)
+        words = "By request: (last token - first token) / (tokens - 1)."
+        self._tpot = histogram("llmchat_time_per_output_token_seconds", words, by_feature, buckets=PER_TOKEN)
+        words = "From a request's arrival to its last event."
+        self._total = histogram("llmchat_request_duration_seconds", words, by_feature, buckets=TOTAL)
+        words = "By stage of a request."
+        self._stages = histogram("llmchat_stage_duration_seconds", words, ("stage",), buckets=STAGE)
         it.register(self._gaps)
-        self._requests = Counter(
-            "llmchat_requests", "Streams that ended, by how they did.", ("feature", "outcome"), registry=it
-        )
-        self._good = Counter(
-            "llmchat_requests_within_budget", "Of them: complete within both budgets.", by_feature, registry=it
-        )
-        self._errors = Counter("llmchat_errors", "Streams that ended with an error.", ("code",), registry=it)
-        self._refusals = Counter("llmchat_refusals", "Requests answered by an HTTP error.", ("status",), registry=it)
-        self._tokens = {
-            field: Counter(f"llmchat_{field}", help, registry=it)
-            for field, help in (
-                ("prompt_tokens", "Tokens of prompts."),
-                ("cached_tokens", "Of them: in the prefix cache."),
-                ("completion_tokens", "Tokens of answers."),
-                ("draft_tokens", "Tokens proposed by a draft."),
-                ("accepted_tokens", "Of them: kept."),
-            )
-        }
+        self._requests = counter("llmchat_requests", "Streams that ended, by how they did.", ("feature", "outcome"))
+        words = "Of them: complete within both budgets."
+        self._good = counter("llmchat_requests_within_budget", words, by_feature)
+        self._errors = counter("llmchat_errors", "Streams that ended with an error.", ("code",))
+        self._refusals = counter("llmchat_refusals", "Requests answered by an HTTP error.", ("status",))
+        self._tokens = {field: counter(f"llmchat_{field}", words) for field, words in _TOKENS.items()}
 
     def ended(self, stream: Stream) -> None:
         """See `Observer.ended`."""
