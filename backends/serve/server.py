@@ -134,7 +134,7 @@ class _Server(uvicorn.Server):
 @contextmanager
 def _bound(host: str, port: int, uds: str | None) -> Iterator[tuple[socket.socket, str]]:
     if uds is None:
-        with _bind_tcp(host, port) as listener:
+        with bind_tcp(host, port) as listener:
             name, number = listener.getsockname()[:2]
             yield listener, f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
         return
@@ -146,7 +146,8 @@ def _bound(host: str, port: int, uds: str | None) -> Iterator[tuple[socket.socke
             path.unlink(missing_ok=True)
 
 
-def _bind_tcp(host: str, port: int) -> socket.socket:
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises BackendError where that address is not to be had."""
     if not 0 <= port < 65_536:  # getaddrinfo would take it modulo 65,536
         raise BackendError(Code.CONFIG, f"cannot listen on {host}:{port}: a port is a number below 65536")
     try:

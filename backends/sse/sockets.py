@@ -205,7 +205,10 @@ class _Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self._wake()
         if self._transport is not None and not self._transport.is_closing():
             with contextlib.suppress(OSError):  # the peer was faster
-                self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+                shown = self._transport.get_extra_info("socket")
+                # By its descriptor: what uvloop (Ray Serve's loop) shows for a socket cannot shut it down.
+                with socket.fromfd(shown.fileno(), shown.family, shown.type) as ours:
+                    ours.shutdown(socket.SHUT_RDWR)
         if self._transport is not None:
             self._transport.abort()  # frees the descriptor in the loop's next turn
 

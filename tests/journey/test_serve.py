@@ -108,3 +108,10 @@ def test_keys(start: Start, tmp_path: Path, there: ScriptedServer, home: dict[st
     assert "key" in err
     service.terminate()
     assert finished(service)[0] == ExitCode.COMPLETE
+
+
+def test_ray_has_neither_sockets_nor_a_log(start: Start, tmp_path: Path) -> None:
+    refused(finished(start("serve", "--ray", 2, "--uds", "service.sock")), "--ray", "Unix socket")
+    logging = tmp_path / "logging.toml"
+    logging.write_text('[serve]\nlog = "-"\n')
+    refused(finished(start("serve", "--ray", 2, "--config", logging)), "serve.log")

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import signal
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -40,10 +42,19 @@ class Listen(msgspec.Struct, frozen=True):
     insecure: bool
 
 
-def run(target: Target, listen: Listen, resume_grace: float) -> ExitCode:
+class OnRay(msgspec.Struct, frozen=True):
+    """So many replicas of the backend on a Ray cluster, each with so many GPUs of its own."""
+
+    replicas: int
+    gpus: float = 0.0
+
+
+def run(target: Target, listen: Listen, resume_grace: float, on_ray: OnRay | None = None) -> ExitCode:
     """Serve until Ctrl-C or SIGTERM. Raises BackendError."""
     file = target.load()
     providers.check(file)
+    if on_ray is not None:
+        return _run_on_ray(file, listen, resume_grace, on_ray)
     settings = file.config.serve
     access = _access(file, listen)
     log_file.start()
@@ -51,6 +62,32 @@ def run(target: Target, listen: Listen, resume_grace: float) -> ExitCode:
     with opened(_path(file, settings.log)) as logs, exported as traces:
         public = Public(_models(file), file.config.budget, (*logs, *traces))
         asyncio.run(_serve(target, file, listen, access, public, resume_grace))
+    return ExitCode.COMPLETE
+
+
+def _run_on_ray(file: ConfigFile, listen: Listen, resume_grace: float, on_ray: OnRay) -> ExitCode:
+    """Serve on Ray until Ctrl-C or SIGTERM. Raises BackendError."""
+    settings = _with_paths(file)
+    if listen.uds or not listen.port:
+        raise ConfigError("--ray listens on --host and --port (another than 0); it has no Unix socket")
+    if settings.log or settings.otel_endpoint:
+        raise ConfigError(
+            "serve.log and serve.otel_endpoint are not there with --ray: Ray has logs and metrics of its own"
+        )
+    access = _access(file, listen)
+    try:
+        from backends.serve import ray_app
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"--ray needs Ray Serve ({error}): pip install 'llmchat[ray]'") from None
+    plan = ray_app.Plan(
+        file, settings, access, _models(file), on_ray.replicas, on_ray.gpus, listen.host, listen.port, resume_grace
+    )
+    stop = threading.Event()
+    with ray_app.deployed(plan) as address:
+        print(f"Serving {file.config.backend} on {address}, {on_ray.replicas} replicas (Ctrl-C stops)", flush=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        stop.wait()
     return ExitCode.COMPLETE
 
 

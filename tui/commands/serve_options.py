@@ -40,6 +40,12 @@ def serve(
             help="How long a client that lost the connection can come back.",
         ),
     ] = 10.0,
+    ray: Annotated[
+        int | None, typer.Option("--ray", min=1, metavar="REPLICAS", help="So many engines on a Ray cluster.")
+    ] = None,
+    ray_gpus: Annotated[
+        float, typer.Option("--ray-gpus", min=0.0, metavar="GPUS", help="With --ray: GPUs of each of them.")
+    ] = 0.0,
 ) -> None:
     """Put a backend on HTTP, as a stream of server-sent events."""
 
@@ -48,6 +54,7 @@ def serve(
         from tui.target import Target
 
         target = Target(config, backend, url, model, api_key_env, docs)
-        return serve.run(target, serve.Listen(host, port, uds, token_env, keys, insecure), resume_grace)
+        on_ray = None if ray is None else serve.OnRay(ray, ray_gpus)
+        return serve.run(target, serve.Listen(host, port, uds, token_env, keys, insecure), resume_grace, on_ray)
 
     leave(command)
