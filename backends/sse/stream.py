@@ -44,7 +44,7 @@ class EventStream:
     def __init__(
         self,
         client: Client,
-        url: str,
+        url: httpx.URL,
         headers: dict[str, str],
         body: bytes | None,
         since: float,

@@ -279,7 +279,7 @@ class ChatScreen(ComparingScreen):
             return
         if self.worker.turn is not None and not self._insisted:
             self._insisted = True
-            self.query_one(Composer).text = event.text
+            self.query_one(Composer).put_back(event.text)
             self._say("An answer is running: Esc cancels it, Enter again cancels it and sends this")
             return
         await self._ask(text, entered)
@@ -313,7 +313,7 @@ class ChatScreen(ComparingScreen):
             self._ticker.resume()  # it ticks at once, too
         self._update()
 
-    @work(group="answer")
+    @work(group="answer", description="an answer")  # Textual's own description would write out the whole request
     async def _read(self, run: Run, request: ChatRequest) -> None:
         await self.worker.stream(run, self._connection.backend, request)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,6 +13,9 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from tui.markdown.sanitize import scrub
+
+HEAD_START = 30
+"""Turns of the event loop that whoever takes a sent text gets before it is cleared here."""
 
 NEWLINE_KEYS = ("shift+enter", "ctrl+j", "alt+enter")
 
@@ -81,8 +85,8 @@ class Composer(TextArea):
         self._sent = list(prompts)
         self._at = None
 
-    def action_submit(self) -> None:
-        """Sends the text, unless it is blank."""
+    async def action_submit(self) -> None:
+        """Sends the text, unless it is blank. Keys pressed meanwhile wait until it is cleared."""
         text = scrub(self.text).strip()
         if not text:
             return
@@ -90,7 +94,13 @@ class Composer(TextArea):
             self._sent.append(text)
         self._at, self._draft = None, ""
         self.screen.post_message(self.Submitted(text))  # not from parent to parent: each would be laid out before
+        for _ in range(HEAD_START):
+            await asyncio.sleep(0)
         self.text = ""
+
+    def put_back(self, text: str) -> None:
+        """Shows a text again that was sent, but not taken."""
+        self.call_later(setattr, self, "text", text)  # behind its being cleared
 
     def action_newline(self) -> None:
         """Breaks the line at the cursor."""
@@ -133,11 +143,14 @@ class Composer(TextArea):
 
     async def _on_key(self, event: events.Key) -> None:
         """Enter and its kin, in the order in which keys came: a priority binding would overtake the text before it."""
-        action = {"enter": self.action_submit} | dict.fromkeys(NEWLINE_KEYS, self.action_newline)
-        if event.key in action:
-            event.prevent_default()
-            event.stop()
-            action[event.key]()
+        if event.key != "enter" and event.key not in NEWLINE_KEYS:
+            return
+        event.prevent_default()
+        event.stop()
+        if event.key == "enter":
+            await self.action_submit()
+        else:
+            self.action_newline()
 
     async def _on_paste(self, event: events.Paste) -> None:
         """Pasted text goes in as one piece, made safe, its line ends as newlines."""

@@ -11,22 +11,23 @@ from textual.events import Callback
 from textual.widget import Widget
 
 from tui.terminal.painted_app import terminal_is_behind
+from tui.widgets.frame_rate import FrameRate
 
 
 class FrameClock:
-    """Coalesces requests to draw into frames.
+    """Coalesces requests to draw into frames, when `FrameRate` has them.
 
-    At most `fps` frames a second, at most a third of the time spent in drawing, and none while the terminal has not
-    taken the last one. Nothing runs while nothing is requested, and every request is followed by a frame.
+    None while the terminal has not taken the last one. Nothing runs while nothing is requested, and every request is
+    followed by a frame.
     """
 
     def __init__(self, widget: Widget, draw: Callable[[], None], fps: float) -> None:
-        self.fps = fps
+        self._rate = FrameRate(fps)
         self._widget = widget
         self._draw = draw
         self.planned = False
         """Whether a frame is on its way."""
-        self._next = 0.0
+        self._timer: asyncio.TimerHandle | None = None  # of the frame that is planned, while that is for later
         self._held = False
         self._due = False  # what was to be drawn while frames were held back
 
@@ -48,11 +49,26 @@ class FrameClock:
             self.planned = True
             self._plan()
 
+    def request_text(self, *, first: bool) -> None:
+        """Asks for a frame with text that has come; see `FrameRate` for `first`, and when that frame is sooner."""
+        if self._rate.text(monotonic(), first) and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._plan()
+        self.request()
+
     def _plan(self) -> None:
+        wait = self._rate.next - monotonic()
         if self._held:
             self._due = True
+        elif wait <= 0:
+            self._start()
         else:
-            self.after(self._next - monotonic(), self._frame)
+            self._timer = asyncio.get_running_loop().call_later(wait, self._start)
+
+    def _start(self) -> None:
+        self._timer = None
+        self.after(0, self._frame)
 
     def after(self, seconds: float, callback: Callable[[], None]) -> None:
         """Runs `callback` as a message of the widget after `seconds`.
@@ -72,9 +88,9 @@ class FrameClock:
             return
         self.planned = False
         start = monotonic()
-        self._next = start + 1 / self.fps
+        self._rate.put_off(start)
         if terminal_is_behind(self._widget.app):
             self.request()
             return
         self._draw()
-        self._next = max(self._next, start + 3 * (monotonic() - start))
+        self._rate.drawn(start, monotonic())

@@ -74,6 +74,12 @@ class MessageLines(ScrollView):
         self._messages.change(view)
         self._schedule()
 
+    def _change_text(self, view: MessageView, *, first: bool) -> None:
+        """As `_change`, for text that streams in."""
+        self._messages.change(view)
+        if self.is_attached and self.size:
+            self.clock.request_text(first=first)
+
     def _schedule(self) -> None:
         if not self.clock.planned and self.is_attached and self.size:
             self.clock.request()

@@ -81,8 +81,14 @@ class MessageView:
         return self._body if self._next_body is None else self._next_body
 
     @property
-    def _has_text(self) -> bool:
+    def has_text(self) -> bool:
+        """Whether any of its text is drawn."""
         return self._body_height > 0
+
+    @property
+    def has_thought(self) -> bool:
+        """Whether there was any thinking."""
+        return self._thought is not None
 
     @property
     def reasoning(self) -> str:
@@ -329,7 +335,7 @@ class MessageView:
 
     @property
     def _thinking(self) -> bool:
-        return self.streaming and not self._has_text
+        return self.streaming and not self.has_text
 
     @property
     def _shown_thought(self) -> Shown:
@@ -342,20 +348,20 @@ class MessageView:
         if (thought := self._thought) is None:
             return None
         before = thought.height
-        row = thought.update(look, self._shown_thought, below=int(self._has_text))
+        row = thought.update(look, self._shown_thought, below=int(self.has_text))
         return None if row == thought.height == before else row
 
     def _draw_tail(self, look: Look) -> list[TextStrip]:
         tail: list[TextStrip] = []
         if self.waiting is not None:
-            tail.extend(waiting_rows(self.waiting, self.tick, look, skeleton=not self._has_text))
+            tail.extend(waiting_rows(self.waiting, self.tick, look, skeleton=not self.has_text))
             self._floor = max(self._floor, len(tail))
         tail.extend(ending_rows(self.ending, look))
         tail.extend(chip_rows(self.citations, self.selected_chip, look))
         if callable(self.note):
             self.note = self.note()
         tail.extend(note_rows(self.note, look))
-        if tail and self._has_text:
+        if tail and self.has_text:
             tail.insert(0, EMPTY)
         if self.streaming:  # the answer begins where the skeleton was: nothing above it moves
             tail.extend([EMPTY] * (self._floor - self._body_height - len(tail)))

@@ -127,13 +127,14 @@ class Transcript(SearchableLines, can_focus=True):
         """Adds streamed text to a message; it is drawn with the next frame. A finished message goes on."""
         view = self._messages[key]
         view.append(text)
-        self._change(view)
+        self._change_text(view, first=not view.has_text)
 
     def append_reasoning(self, key: str, text: str) -> None:
         """Adds thinking text, shown above the answer until that begins, then folded into one line."""
         view = self._messages[key]
+        first = not view.has_thought
         view.append_reasoning(text)
-        self._change(view)
+        self._change_text(view, first=first)
 
     def replace(self, key: str, text: str) -> None:
         """Puts `text` in place of a message's text."""

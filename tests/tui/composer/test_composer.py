@@ -22,6 +22,7 @@ class Stage(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[str] = []
+        self.there = ""  # what stood in the composer when something was sent
         self.drafts: list[str] = []
 
     def compose(self) -> ComposeResult:
@@ -34,6 +35,7 @@ class Stage(App[None]):
     @on(Composer.Submitted)
     def submitted(self, event: Composer.Submitted) -> None:
         self.sent.append(event.text)
+        self.there = self.query_one(Composer).text
 
     @on(Composer.Changed)
     def changed(self, event: Composer.Changed) -> None:
@@ -53,6 +55,27 @@ async def test_enter_sends_and_clears() -> None:
         await pilot.press(*"hello", "enter")
         assert app.sent == ["hello"]
         assert composer.text == ""
+
+
+async def test_it_is_cleared_behind_the_sending_and_keys_wait_for_that() -> None:
+    async with staged() as (app, composer, pilot):
+        await pilot.press(*"hello")
+        for key in ("enter", "x", "y"):
+            composer.post_message(events.Key(key, key if len(key) == 1 else None))
+        await pilot.pause()
+        assert app.sent == ["hello"]
+        assert app.there == "hello"
+        assert composer.text == "xy"
+
+
+async def test_what_was_not_taken_comes_back() -> None:
+    async with staged() as (app, composer, pilot):
+        await pilot.press(*"hello")
+        composer.post_message(events.Key("enter", None))
+        composer.put_back("hello")
+        await pilot.pause()
+        assert app.sent == ["hello"]
+        assert composer.text == "hello"
 
 
 async def test_blank_text_is_not_sent() -> None:

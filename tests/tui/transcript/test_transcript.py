@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.pilot import Pilot
 
 from backends.events import Citation
+from tui.widgets.frame_clock import FrameClock
 from tui.widgets.message_tail import Ending
 from tui.widgets.transcript import Transcript
 
@@ -104,6 +105,24 @@ async def test_streamed_text_is_drawn_in_frames_and_the_last_is_never_lost() -> 
         transcript.finish(key, "complete")
         await until(lambda: not any("█" in line for line in screen(transcript)))
         assert transcript.text(key).split()[-1] == "w399"
+
+
+async def test_the_first_words_of_an_answer_wait_for_no_frame() -> None:
+    async with staged() as (_, transcript, pilot):
+        await until(lambda: not transcript.clock.planned)
+        transcript.clock = FrameClock(transcript, transcript._draw, fps=0.01)
+        key = transcript.add("assistant")
+        await until(lambda: transcript.frames and not transcript.clock.planned)
+        transcript.set_waiting(key, "waiting for the backend")
+        assert transcript.clock.planned
+        transcript.append(key, "## ")
+        await until(lambda: not transcript.clock.planned)
+        transcript.append(key, "Section ")
+        await until(shows(transcript, "Section"))
+        transcript.append(key, "two")
+        await pilot.pause(0.1)
+        assert transcript.clock.planned
+        assert not shows(transcript, "two")()
 
 
 async def test_nothing_is_drawn_when_nothing_changed() -> None:
