@@ -60,8 +60,8 @@ class BranchingScreen(ReadingScreen):
         if edited is not None:
             composer = self.query_one(Composer)
             composer.border_title = ""
-            composer.text, self._draft = self._draft, ""
-            composer.move_cursor(composer.document.end)
+            composer.put_back(self._draft)
+            self._draft = ""
         return edited
 
     def _leave_for_edited(self) -> None:

@@ -99,8 +99,8 @@ class Composer(TextArea):
         self.text = ""
 
     def put_back(self, text: str) -> None:
-        """Shows a text again that was sent, but not taken."""
-        self.call_later(setattr, self, "text", text)  # behind its being cleared
+        """Shows a text that was sent but not taken, or a draft from before, behind what is being sent."""
+        self.call_later(self._put, text)
 
     def action_newline(self) -> None:
         """Breaks the line at the cursor."""
@@ -138,7 +138,10 @@ class Composer(TextArea):
 
     def _show(self, index: int | None) -> None:
         self._at = index
-        self.text = self._draft if index is None else self._sent[index]
+        self._put(self._draft if index is None else self._sent[index])
+
+    def _put(self, text: str) -> None:
+        self.text = text
         self.move_cursor(self.document.end)
 
     async def _on_key(self, event: events.Key) -> None:
