@@ -21,6 +21,7 @@ FIRST_WEIGHT, FORK_WEIGHT, CITATION_WEIGHT = 6.0, 4.0, 3.0
 began alike chooses between them, the marker the source, and what follows it whether to go on: they weigh more than
 copied tokens."""
 CUT_SHARE, CUT = 0.5, 8
+UNCUT = ("long", "two")  # what they get wrong comes late
 """This share of answers ends, for training, after so many tokens: which sentence is decided, the rest is copying."""
 LENGTHS = (384, 512, 768, 1024)
 
@@ -111,7 +112,7 @@ class Packer:
         asked += [v.end, *v.newline, *v.opening("assistant")]
         phrases = [said for p in tree.passages for said in (p.heading, *(sentence for _, sentence in p.facts))]
         answer, weights = self._answer(branch.answer, phrases)
-        if self.cut and self.corpus.rng.random() < CUT_SHARE:
+        if self.cut and branch.kind not in UNCUT and self.corpus.rng.random() < CUT_SHARE:
             answer, weights = answer[:CUT], weights[:CUT]
         return asked + answer, [0.0] * len(asked) + weights
 

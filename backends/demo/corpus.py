@@ -348,11 +348,11 @@ class Corpus:
             branch = self.follow_up_branch(passages, world, *last) if last and chance < 0.5 else None
             if branch is None:
                 chance = rng.random()
-                if chance < 0.51:
+                if chance < 0.45:
                     branch = self.fact_branch(passages, world)
-                elif chance < 0.65:
+                elif chance < 0.59:
                     branch = self.two_branch(passages, world)
-                elif chance < 0.74:
+                elif chance < 0.76:
                     branch = self.long_branch(passages, sections, world)
                 elif chance < 0.96:
                     branch = self.refusal_branch(passages, world, target)
