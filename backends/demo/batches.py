@@ -21,8 +21,9 @@ FIRST_WEIGHT, FORK_WEIGHT, CITATION_WEIGHT = 6.0, 4.0, 3.0
 began alike chooses between them, the marker the source, and what follows it whether to go on: they weigh more than
 copied tokens."""
 CUT_SHARE, CUT = 0.5, 8
-UNCUT = ("long", "two")  # what they get wrong comes late
 """This share of answers ends, for training, after so many tokens: which sentence is decided, the rest is copying."""
+UNCUT = ("long", "two")
+"""Kinds whose answers are never cut: what they get wrong comes late."""
 LENGTHS = (384, 512, 768, 1024)
 
 
