@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
@@ -13,6 +14,8 @@ from tui.markdown.text_strip import ROW_SEAM, Border
 
 _GAP = " │ "
 _NARROWEST = 6
+_LONGEST_WORD = 20
+"""Cells of the longest word that a column is kept wide enough for; what is longer (a URL) may be broken."""
 
 
 Row = Sequence[list[Run]]
@@ -37,6 +40,7 @@ class Columns:
     def __init__(self, count: int, width: int) -> None:
         self.width = width
         self._natural = [1] * count
+        self._words = [1] * count
         self.shares: tuple[int, ...] | None = self._shares()
         """Cells of each column, None where there are too many columns to stand side by side."""
 
@@ -49,9 +53,11 @@ class Columns:
 
     def widen(self, row: Row) -> None:
         """Takes in a row."""
-        self._natural = [
-            max(_natural(cell), wide) for cell, wide in zip(row, self._natural, strict=False)
-        ] + self._natural[len(row) :]
+        for column, runs in enumerate(row[: len(self._natural)]):
+            text = "".join(piece for piece, _ in runs)
+            self._natural[column] = max(self._natural[column], *(cell_len(line) for line in text.split("\n")))
+            words = (min(cell_len(word), _LONGEST_WORD) for word in text.split())
+            self._words[column] = max(self._words[column], *words, 1)
         self.shares = self._shares()
 
     def same(self, other: Columns) -> bool:
@@ -60,8 +66,7 @@ class Columns:
 
     def _shares(self) -> tuple[int, ...] | None:
         room = self.width - len(_GAP) * (len(self._natural) - 1)
-        shares = _shares(self._natural, room)
-        return None if shares is None else tuple(shares)
+        return _shares(self._natural, self._words, room)
 
 
 def head_lines(head: Row, columns: Columns, align: Sequence[str], palette: Palette) -> list[Line]:
@@ -83,24 +88,30 @@ def row_lines(head: Row, row: Row, first: bool, columns: Columns, align: Sequenc
     return lines
 
 
-def _natural(runs: list[Run]) -> int:
-    text = "".join(piece for piece, _ in runs)
-    return max(1, *(cell_len(line) for line in text.split("\n")))
+def _shares(natural: Sequence[int], words: Sequence[int], room: int) -> tuple[int, ...] | None:
+    """Column widths within `room`: each holds its longest word, narrow ones keep theirs, the wide ones share the rest.
 
-
-def _shares(natural: Sequence[int], room: int) -> list[int] | None:
-    """Column widths within `room`: narrow columns keep theirs, the wide ones share the rest. None: too many columns."""
+    `natural`: widths at which nothing is wrapped; `words`: at which no word is broken. Where even the words do not fit,
+    they are broken; None: too many columns even so.
+    """
     if sum(natural) <= room:
-        return list(natural)
-    widths = [0] * len(natural)
-    order = sorted(range(len(natural)), key=lambda column: natural[column])
-    for done, column in enumerate(order):
-        fair = room // (len(order) - done)
-        widths[column] = min(natural[column], fair)
-        room -= widths[column]
-        if widths[column] < min(natural[column], _NARROWEST):
+        return tuple(natural)
+    least = words
+    if sum(least) > room:
+        least = [min(wide, _NARROWEST) for wide in natural]
+        if sum(least) > room:
             return None
-    return widths
+
+    def at(level: int) -> list[int]:
+        return [min(wide, max(level, narrow)) for wide, narrow in zip(natural, least, strict=True)]
+
+    level = bisect_right(range(room + 1), room, key=lambda level: sum(at(level))) - 1
+    spare = room - sum(at(level))
+    widths = at(level)
+    for column, more in enumerate(at(level + 1)):
+        if more > widths[column] and spare:
+            widths[column], spare = more, spare - 1
+    return tuple(widths)
 
 
 def _row(cells: Sequence[list[Run]], widths: Sequence[int], align: Sequence[str], palette: Palette) -> Iterator[Line]:
