@@ -93,18 +93,20 @@ async def http_server(
 
 
 async def _converse(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while (request := await _read(reader)) is not None:
+    lead = b""
+    while (request := await _read(reader, lead)) is not None:
         server.requests.append(request)
         server.answering += 1
         play = asyncio.create_task(_play(server.answer(request), writer))
         gone = asyncio.create_task(reader.read(1))
         try:
             await asyncio.wait([play, gone], return_when=asyncio.FIRST_COMPLETED)
-            if not play.done():
+            if not play.done() and (gone.exception() or not gone.result()):
                 server.disconnects += 1
                 return
             if not await play:
                 return
+            lead = gone.result() if gone.done() and not gone.exception() else b""  # the next request's first byte
         finally:
             server.answering -= 1
             for task in (play, gone):
@@ -131,9 +133,10 @@ async def _play(script: Script, writer: asyncio.StreamWriter) -> bool:
     return True
 
 
-async def _read(reader: asyncio.StreamReader) -> Request | None:
+async def _read(reader: asyncio.StreamReader, lead: bytes) -> Request | None:
+    """The next request, whose first bytes `lead` were read before."""
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
+        head = lead + await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
         return None
     first, *lines = head.decode("latin-1").split("\r\n")[:-2]

@@ -427,14 +427,15 @@ async def test_the_palette_has_the_commands(chat: Chat) -> None:
 
 @pytest.mark.parametrize("width", [60, 120])
 async def test_help_explains_keys_stages_and_numbers(chat: Chat, width: int) -> None:
-    async with chat.app.run_test(size=(width, 180)) as pilot:
+    async with chat.app.run_test(size=(width, 240)) as pilot:
         await pilot.press("f1")
         await chat.until(pilot, lambda: "Keys" in chat.screen_text)
         text = chat.screen_text
         for key in CHAT_KEYS:
             assert key.shown in text
-        for word in ("Esc", "Ctrl+Q", "queue", "first token", "unattributed", "TTFT", "llmchat.log"):
+        for word in ("Esc", "Ctrl+Q", "queue", "first token", "unattributed", "TTFT"):
             assert word in text
+        assert "llmchat.log" in "".join(text.split())  # a long path may be broken anywhere
 
 
 async def test_a_history_that_cannot_be_written_is_told(tmp_path: Path) -> None:
