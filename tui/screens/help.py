@@ -75,7 +75,7 @@ def _section(title: str, rows: list[tuple[Text, str]], narrow: bool) -> Renderab
     table = Table.grid(padding=(0, 2, 0, 0))
     if not narrow:
         table.add_column(no_wrap=True, min_width=20)
-    table.add_column(ratio=1)
+    table.add_column(ratio=1, overflow="fold")  # a long path has to be readable
     for name, what in rows:
         name.stylize("bold")
         if narrow:
