@@ -8,15 +8,26 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from random import Random
 
-from backends.demo.handbook import HERE, Fact, Section, World, choose, fill, handbook, has_held_out
+from backends.demo.handbook import Fact, Section, World, choose, fill, handbook, has_held_out
+from backends.demo.patterns import (
+    DETAIL_SUFFIX,
+    DETAILS,
+    OTHER_SYSTEMS,
+    STEP_SUFFIX,
+    STEPS,
+    absent,
+    alike,
+    section_of,
+    sections,
+    small_talk,
+    tempting,
+)
 from backends.demo.register import register
 from backends.demo.trees import Branch, Passage, Tree, joined, listing
 from backends.demo.typing_errors import careless
 from backends.rag.prompt import SYSTEM, render_source, render_user_turn
-from backends.rag.words import content_words, key
 
 REFUSAL = "The sources do not say."
 NO_SOURCES = "I have no sources to answer that from."
@@ -26,91 +37,7 @@ LONGEST = 3
 """Passages of an answer in detail: the one that was asked about first, then others in the order of the sources."""
 FIRST_SHARE = 3.0
 """How much likelier the answer stands in the first source than in any other: retrieval puts the best one first."""
-_OTHER_SYSTEMS = (
-    "You are a helpful assistant.",
-    "You are a helpful assistant. Answer briefly.",
-    "Answer the user's question.",
-    "You help customers with billing questions. Use the sources and cite them.",
-)
-_STEPS = (
-    "{Explain|Describe|Show me} {T} {step by step|as a list of steps|in steps}{.|, please.}",
-    "{Walk me through|Take me through|Guide me through} {T}{.| step by step.|, please.}",
-    "{Give me|I need|Please write} {a step by step guide to|step by step instructions for|the steps of} {T}.",
-    "How does {T} work{, step by step|? Step by step, please|? Explain step by step}{?|.}",
-)
-_DETAILS = (
-    "{Explain|Describe} {T} {in detail|at length|in full|in depth}{.|, please.}",
-    "{Tell me|Explain|Write down} {everything|all you know|all there is} about {T}.",
-    "{Give me|I want|I need} {all details|the full information|a long answer|a detailed answer} about {T}.",
-    "{Explain|Describe|Tell me} {in detail|at length|in full}{| all about| everything about|:} {T}{.|, please.}",
-    "{A detailed|A complete|An exhaustive} {overview|summary|account|explanation} of {T}{.|, please.}",
-    "{T}{: all details| in detail|, everything about it|, a long answer}{.|, please.}",
-    "What {should I|do I need to} know about {T}? {In detail|A long answer|Please explain in detail}{.|, please.}",
-)
 _NAMED_PLAN = re.compile(r"(?:[Tt]he |[Aa] )?<P>(?: plan| tier| subscription| limits)?")
-_STEP_SUFFIX = "{Explain step by step|Step by step, please|Please explain it step by step|Show me the steps}."
-
-_DETAIL_SUFFIX = "{Explain in detail|In detail, please|Please answer at length|A long answer, please|All details}."
-
-
-@cache
-def _sections() -> tuple[Section, ...]:
-    return tuple(section for document in handbook() for section in document.sections)
-
-
-@cache
-def _alike() -> dict[str, tuple[Section, ...]]:
-    """For each section the ones whose words are most like its own: what retrieval brings along."""
-    keys = {
-        section.key: frozenset(
-            key(word)
-            for fact in section.facts
-            for text in (*fact.statements, *fact.questions, *section.headings)
-            for word in content_words(text)
-        )
-        for section in _sections()
-    }
-
-    def likeness(one: Section, other: Section) -> float:
-        a, b = keys[one.key], keys[other.key]
-        return len(a & b) / min(len(a), len(b))
-
-    return {
-        one.key: tuple(sorted((s for s in _sections() if s is not one), key=lambda s: -likeness(one, s))[:6])
-        for one in _sections()
-    }
-
-
-@cache
-def _small_talk() -> tuple[tuple[tuple[str, ...], str], ...]:
-    groups: list[tuple[tuple[str, ...], str]] = []
-    patterns: list[str] = []
-    for line in (HERE / "smalltalk.txt").read_text("utf-8").splitlines():
-        if line.startswith(">"):
-            patterns.append(line[1:].strip())
-        elif line.startswith("="):
-            groups.append((tuple(patterns), line[1:].strip().replace("\\n", "\n")))
-            patterns = []
-    return tuple(groups)
-
-
-@cache
-def _absent() -> tuple[str, ...]:
-    lines = (HERE / "absent.txt").read_text("utf-8").splitlines()
-    return tuple(line for line in lines if line and not line.startswith("#"))
-
-
-@cache
-def _tempting() -> dict[str, tuple[str, ...]]:
-    """For each section the questions that it seems to answer and does not."""
-    found: dict[str, list[str]] = {}
-    patterns: list[str] = []
-    for line in (HERE / "tempting.txt").read_text("utf-8").splitlines():
-        if line.startswith("## "):
-            patterns = found.setdefault(line[3:].strip(), [])
-        elif line and not line.startswith("#"):
-            patterns.append(line)
-    return {section: tuple(lines) for section, lines in found.items()}
 
 
 def sample_passage(section: Section) -> Passage:
@@ -177,7 +104,7 @@ class Corpus:
             chosen.append(rng.choice([s for s in related if _of_plans(s)]))
         while len(chosen) < count:
             chance = rng.random()
-            pool = _alike()[target.key] if chance < 0.45 else related if chance < 0.8 and related else _sections()
+            pool = alike()[target.key] if chance < 0.45 else related if chance < 0.8 and related else sections()
             section = rng.choice(pool)
             if section not in chosen:
                 chosen.append(section)
@@ -210,7 +137,7 @@ class Corpus:
 
     def sample_question(self) -> tuple[Passage, Branch]:
         """A question for one fact of the sample documents, and the passage that states it."""
-        passage = sample_passage(self.rng.choice([s for s in _sections() if any(f.questions for f in s.facts)]))
+        passage = sample_passage(self.rng.choice([s for s in sections() if any(f.questions for f in s.facts)]))
         return passage, self.fact_branch([passage], World.sample(), 0)
 
     def follow_up_branch(
@@ -270,23 +197,23 @@ class Corpus:
         question = self._asked(pattern, world, fact.plan)
         return Branch("fact", question, f"{sentence} [S{index + 1}]", (sentence,), (index + 1,))
 
-    def long_branch(self, passages: Sequence[Passage], sections: dict[str, Section], world: World) -> Branch:
+    def long_branch(self, passages: Sequence[Passage], world: World) -> Branch:
         """Steps: the facts of one passage as a list. Details: those of up to two more passages after it."""
         rng = self.rng
         index = rng.choices(range(len(passages)), [FIRST_SHARE, *[1.0] * (len(passages) - 1)])[0]
         target = passages[index]
         shown = [index]
-        topic = rng.choice(sections[target.section].topics)
+        topic = rng.choice(section_of(target.section).topics)
         if rng.random() < 0.5:
             if rng.random() < 0.3:
-                question = self.fact_branch(passages, world, index).question + " " + self._choose(_STEP_SUFFIX)
+                question = self.fact_branch(passages, world, index).question + " " + self._choose(STEP_SUFFIX)
             else:
-                question = self._topic(_STEPS, topic)
+                question = self._topic(STEPS, topic)
         else:
             if rng.random() < 0.3:
-                question = self.fact_branch(passages, world, index).question + " " + self._choose(_DETAIL_SUFFIX)
+                question = self.fact_branch(passages, world, index).question + " " + self._choose(DETAIL_SUFFIX)
             else:
-                question = self._topic(_DETAILS, topic)
+                question = self._topic(DETAILS, topic)
             shown += [i for i in range(len(passages)) if i != index][: LONGEST - 1]
         answer = "\n\n".join(listing(passages[i], i + 1) for i in shown)
         sentences = tuple(sentence for i in shown for _, sentence in passages[i].facts)
@@ -300,19 +227,19 @@ class Corpus:
         rng = self.rng
         chance = rng.random()
         if chance < 0.27:
-            return Branch("refusal", careless(self._choose(rng.choice(self._open(_absent()))), rng), REFUSAL)
+            return Branch("refusal", careless(self._choose(rng.choice(self._open(absent()))), rng), REFUSAL)
         if chance < 0.55:
             near = rng.choice([p.section for p in passages] or [target.key])
-            question = self._asked(self._choose(rng.choice(self._open(_tempting()[near]))), world, rng.randrange(3))
+            question = self._asked(self._choose(rng.choice(self._open(tempting()[near]))), world, rng.randrange(3))
             return Branch("refusal", question, REFUSAL)
         if chance < 0.61:
             here = {passage.section for passage in passages}
             away = [s for d in handbook() if here.isdisjoint(s.key for s in d.sections) for s in d.sections]
-            question = self._topic(rng.choice((_STEPS, _DETAILS)), rng.choice(rng.choice(away).topics))
+            question = self._topic(rng.choice((STEPS, DETAILS)), rng.choice(rng.choice(away).topics))
             return Branch("refusal", question, REFUSAL)
         stated = {fact.key for passage in passages for fact, _ in passage.facts}
         beside = [f for s in target.document.sections for f in s.facts if f.questions and f.key not in stated]
-        far = [f for s in _sections() for f in s.facts if f.questions and f.key not in stated]
+        far = [f for s in sections() for f in s.facts if f.questions and f.key not in stated]
         fact = rng.choice(beside if beside and rng.random() < 0.6 else far)
         question = self._asked(
             self._choose(rng.choice(self._open(fact.questions + fact.yes_questions))), world, fact.plan
@@ -320,7 +247,7 @@ class Corpus:
         return Branch("refusal", question, REFUSAL)
 
     def small_talk_branch(self) -> Branch:
-        patterns, answer = self.rng.choice(_small_talk())
+        patterns, answer = self.rng.choice(small_talk())
         return Branch("small talk", careless(self._choose(self.rng.choice(patterns)), self.rng), answer)
 
     # --- trees ----------------------------------------------------------------------------------------------------
@@ -330,19 +257,18 @@ class Corpus:
         chance = self.rng.random()
         if chance < 0.75:
             return SYSTEM
-        own = self.rng.choice(_OTHER_SYSTEMS)
+        own = self.rng.choice(OTHER_SYSTEMS)
         return f"{own}\n\n{SYSTEM}" if chance < 0.85 else None if chance < 0.93 else own
 
     def handbook_tree(self, branches: int, count: int | None = None, *, history: bool | None = None) -> Tree:
         """`count` passages (1-5, mostly 3) of one company, and `branches` questions of every kind."""
         rng = self.rng
-        target = rng.choice(_sections())
+        target = rng.choice(sections())
         passages, world = self.context(count or rng.choice((1, 2, 3, 3, 3, 3, 4, 4, 5)), target)
         tree = Tree(self._system(), passages=passages)
         last: tuple[Passage, Fact] | None = None
         if history if history is not None else rng.random() < 0.28:
             last = self._add_history(tree, target, world)
-        sections = {section.key: section for section in _sections()}
         for _ in range(branches):
             chance = rng.random()
             branch = self.follow_up_branch(passages, world, *last) if last and chance < 0.5 else None
@@ -353,7 +279,7 @@ class Corpus:
                 elif chance < 0.59:
                     branch = self.two_branch(passages, world)
                 elif chance < 0.76:
-                    branch = self.long_branch(passages, sections, world)
+                    branch = self.long_branch(passages, world)
                 elif chance < 0.96:
                     branch = self.refusal_branch(passages, world, target)
                 else:
@@ -370,7 +296,7 @@ class Corpus:
                 branch = self.small_talk_branch()
                 tree.history.append((branch.question, branch.answer))
                 continue
-            section = target if rng.random() < 0.8 else rng.choice(_sections())
+            section = target if rng.random() < 0.8 else rng.choice(sections())
             same = next((p for p in tree.passages if p.section == section.key), None)
             earlier = [same or self.passage(section, world)]
             others = [s for s in target.document.sections if s is not section]
@@ -390,7 +316,7 @@ class Corpus:
         rng = self.rng
         tree = Tree(self._system())
         world = World.draw(rng)
-        target = rng.choice(_sections())
+        target = rng.choice(sections())
         if rng.random() < 0.4:
             self._add_history(tree, target, world)
         sources_expected = bool(tree.history) or (tree.system or "").endswith(SYSTEM)

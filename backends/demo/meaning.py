@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from backends.demo import WORD_VECTORS, WORD_VECTORS_FLOOR
-from backends.demo.corpus import Corpus, _absent, _sections, sample_passage
+from backends.demo.corpus import Corpus, sample_passage
 from backends.demo.handbook import World, choose, fill
+from backends.demo.patterns import absent, sections
 from backends.demo.trees import Passage
 from backends.demo.typing_errors import careless
 from backends.rag.word_vectors import letter_groups
@@ -60,11 +61,11 @@ class Net(torch.nn.Module):
 
 def passages(corpus: Corpus) -> tuple[list[Passage], World]:
     """All sections, as one company has them; in one of three draws the sample documents."""
-    sections = [section for section in _sections() if any(fact.questions for fact in section.facts)]
+    asked = [section for section in sections() if any(fact.questions for fact in section.facts)]
     if corpus.rng.random() < 0.33:
-        return [sample_passage(section) for section in sections], World.sample()
+        return [sample_passage(section) for section in asked], World.sample()
     world = World.draw(corpus.rng)
-    return [corpus.passage(section, world, drop=0.0) for section in sections], world
+    return [corpus.passage(section, world, drop=0.0) for section in asked], world
 
 
 def text_of(passage: Passage) -> str:
@@ -73,7 +74,7 @@ def text_of(passage: Passage) -> str:
 
 def other_question(corpus: Corpus) -> str:
     """A question that no billing document answers."""
-    pattern = corpus.rng.choice(_absent())
+    pattern = corpus.rng.choice(absent())
     return careless(fill(choose(pattern, corpus.rng), World.sample(), corpus.rng, None), corpus.rng)
 
 
