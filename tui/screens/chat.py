@@ -7,18 +7,16 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import ClassVar, get_args
 
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.timer import Timer
 from textual.widgets import Static
 
-from backends.backend import ChatRequest, Message
+from backends.backend import ChatRequest
 from backends.config import Config
-from backends.errors import BackendError
 from tui import log_file
 from tui.alert_watch import AlertWatch
 from tui.answer_worker import AnswerWorker, Run
@@ -37,14 +35,8 @@ from tui.widgets.status_line import StatusInfo, StatusLine
 from tui.widgets.transcript import Transcript
 from tui.widgets.welcome import Welcome
 
-if TYPE_CHECKING:
-    from tui.screens.backends import ListModels
-
 TICK = 0.2
 """Seconds between two updates of panel and status line while an answer runs."""
-
-WARM_AFTER = 0.25
-"""Seconds without a key after which the backend is told what is being typed."""
 
 HEAD_START = 40
 """Turns of the event loop that the request gets before the screen is laid out and painted, which takes far longer."""
@@ -80,9 +72,7 @@ class ChatScreen(ComparingScreen):
         self._layout: Layout | None = None
         self._remark = ""
         self._reported = ""  # the notice of the history that was shown
-        self._warming: Timer | None = None
         self._insisted = False  # Enter was pressed while an answer ran: pressing it again cancels that answer
-        self.list_models: ListModels | None = None
         self._view = TranscriptView(self._transcript, self._budget, self._ended)
         self._alerts = AlertWatch(history, config)
         self.worker = AnswerWorker(self._view, clock, config.output_price)
@@ -212,63 +202,6 @@ class ChatScreen(ComparingScreen):
             self._reported = self._history.notice
             self.notify(plain(self._reported), title="History", severity="warning", markup=False)
 
-    # -- the backend -------------------------------------------------------------------------------------------------
-
-    def _table(self) -> dict[str, Any]:
-        return self._config.backends.get(self._connection.name, {})
-
-    @work(group="prepare", exclusive=True)
-    async def _prepare(self) -> None:
-        """Open and warm the backend, after the first frame."""
-        connection = self._connection
-        await connection.prepare(self._request(self._conversation.messages_with_draft("")), self._update)
-        if server := connection.server:
-            self.query_one(Welcome).show_backend(connection.name, self._table() | {"type": server})
-            self._say(f"found by asking: {server}")
-        if connection.state == "failed" and self.worker.turn is None:
-            self._show_welcome(False)
-            self._transcript.add("error", f"{plain(connection.problem)}\nF4 switches to another backend")
-        self._update()
-
-    def _request(self, messages: tuple[Message, ...], **more: Any) -> ChatRequest:
-        """A request to the model of this session."""
-        return ChatRequest(messages, model=self._connection.model or None, **more)
-
-    @work(group="switch", exclusive=True)
-    async def switch_backend(self, name: str, model: str = "") -> None:
-        """Go on with the backend `name`; `model` is kept for this session ("": the configured one)."""
-        if (name, model) == (self._connection.name, self._connection.model) or self._busy():
-            return
-        if name == self._connection.name:
-            self._connection.model = model
-            self._say(
-                f"the next answer is by {plain(model)}" if model else "the next answer is by the configured model"
-            )
-            return
-        try:
-            await self._connection.switch(name, model)
-        except BackendError as error:
-            self.notify(plain(error.message), title=f"{name} cannot be used", severity="error", markup=False)
-            return
-        self.query_one(Welcome).show_backend(name, self._table())
-        if self._conversation.turns:
-            self._transcript.add("notice", f"Going on with {plain(name)}")
-        self._prepare()
-
-    @on(Composer.Changed)
-    def _typed(self) -> None:
-        """Tell the backend what is being typed, once the typing pauses."""
-        if self._warming is not None:
-            self._warming.stop()
-        self._warming = self.set_timer(WARM_AFTER, self._warm)
-
-    @work(group="warm", exclusive=True)
-    async def _warm(self) -> None:
-        draft = self.query_one(Composer).text.strip()
-        if draft and self.worker.turn is None:
-            await self._connection.warm(self._request(self._conversation.messages_with_draft(draft)))
-            self._update()
-
     # -- asking ------------------------------------------------------------------------------------------------------
 
     @on(Composer.Submitted)
@@ -376,19 +309,6 @@ class ChatScreen(ComparingScreen):
             return False
         self._say("an answer is running: Esc cancels it")
         return True
-
-    def action_backends(self) -> None:
-        """F4."""
-        if self._busy():
-            return
-        from tui.screens.backends import BackendsScreen, Choice
-
-        def chosen(choice: Choice | None) -> None:
-            if choice is not None:
-                self.switch_backend(choice.backend, choice.model)
-
-        current = Choice(self._connection.name, self._connection.model)
-        self.app.push_screen(BackendsScreen(self._config.backends, current, self.list_models), chosen)
 
     async def action_continue_answer(self) -> None:
         """Ctrl+G: go on where the newest answer was cut, in the same message."""

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING
 from textual import work
 
 from backends.backend import ChatRequest
-from backends.config import Config
-from tui.answer_worker import AnswerWorker
-from tui.connection import Connection
 from tui.history import History
-from tui.screens.citing import CitingScreen
+from tui.screens.connected import ConnectedScreen
 from tui.widgets.composer import Composer
 from tui.widgets.transcript import Transcript
 
@@ -22,13 +19,10 @@ if TYPE_CHECKING:
     from tui.screens.compare import CompareScreen
 
 
-class ComparingScreen(CitingScreen):
+class ComparingScreen(ConnectedScreen):
     """A screen around a conversation, with a composer for the next question."""
 
-    _config: Config
-    _connection: Connection
     _history: History
-    worker: AnswerWorker
 
     def __init__(self, transcript: Transcript) -> None:
         super().__init__(transcript)
@@ -37,9 +31,6 @@ class ComparingScreen(CitingScreen):
     def cancel_answer(self) -> bool:
         """Cancel what streams, here or beside each other; False when nothing does."""
         return self.worker.cancel() or (self._comparison is not None and self._comparison.cancel())
-
-    def _show_welcome(self, visible: bool) -> None:
-        raise NotImplementedError
 
     @work(group="compare", exclusive=True)
     async def action_compare(self) -> None:
