@@ -25,6 +25,12 @@ _QUICKER, _SLOWER = 0.4, 0.1
 _DOUBT = 3.0
 """A measurement counts as so many times the estimate at most."""
 
+CATCH_UP_SECONDS = 0.02
+"""How long a draft model may read in one step what it has not read of a sequence: meanwhile the others wait."""
+
+FIRST_CHUNK = 32
+"""Tokens that it reads at first, while it is not known how long that takes."""
+
 _HOPELESS = 0.02
 """A drafted token that is kept more seldom is not thought of."""
 
@@ -161,6 +167,15 @@ class Credit:
     def allows(self, seconds: float = 0.0) -> bool:
         """Whether a loss of `seconds` can be borne."""
         return self._seconds is not None and self._seconds > seconds
+
+
+def catch_up(behind: int, token_seconds: float, most: int) -> int:
+    """How many of the `behind` tokens a draft model reads in one step, at `token_seconds` each (0: not known yet).
+
+    So many that a long prompt is read in few steps, and no more than others can wait for, or `most`, a batch's.
+    """
+    chunk = int(CATCH_UP_SECONDS / token_seconds) if token_seconds else FIRST_CHUNK
+    return max(1, min(chunk, most, behind))
 
 
 class Want(NamedTuple):

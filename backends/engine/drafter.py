@@ -11,23 +11,17 @@ import time
 from collections.abc import Sequence as Items
 from typing import NamedTuple, Protocol
 
-from backends.engine.draft_length import Costs
+from backends.engine.draft_length import Costs, catch_up
 from backends.engine.ngram import LONG, Match, NgramIndex, follow
 from backends.engine.options import EngineOptions
 from backends.engine.prefix_cache import Prefix, common_prefix, pack
 from backends.engine.residency import MIN_SHARED, Residency
-from backends.engine.runner import DECODED, Job, Runner
+from backends.engine.runner import ABORTED, DECODED, Job, Runner
 from backends.engine.sampler import Sampler
 from backends.engine.sequence import Sequence
 
-CATCH_UP_SECONDS = 0.02
-"""How long a draft model may read in one step what it has not read of a sequence: meanwhile the others wait."""
-
 MAX_BEHIND = 16
 """Tokens that it reads by the way when it drafts; of more it has to be told to `read`."""
-
-_FIRST_CHUNK = 32
-"""Tokens that it reads at first, while it is not known how long that takes."""
 
 
 class Offer(NamedTuple):
@@ -141,12 +135,13 @@ class ModelDrafter:
         if branch.behind <= MAX_BEHIND:
             return
         begun = time.perf_counter()
-        chunk = int(CATCH_UP_SECONDS / self.token_seconds) if self.token_seconds else _FIRST_CHUNK
-        chunk = max(1, min(chunk, self._n_batch, branch.behind - 1))
+        chunk = catch_up(branch.behind - 1, self.token_seconds, self._n_batch)
         if self._decode([branch], [it.tokens[branch.computed : branch.computed + chunk]], 0):
             branch.computed += chunk
             self._account(branch)
-            self.token_seconds = (time.perf_counter() - begun) / chunk
+            took = (time.perf_counter() - begun) / chunk
+            known = self.token_seconds or took
+            self.token_seconds = (known + min(took, 2 * known)) / 2  # a sudden slowness may be the machine's
 
     def propose(self, wanted: Items[tuple[Sequence, int]]) -> dict[int, list[int]]:
         """See `Drafter.propose`. Nothing for a sequence that is far `behind`, or more of them than a batch takes."""
@@ -248,7 +243,13 @@ class ModelDrafter:
         while agreed < min(len(said), len(branch.drafted)) and said[agreed] == branch.drafted[agreed]:
             agreed += 1
         branch.computed += agreed
-        if agreed < len(branch.drafted) and not self.runner.remove(branch.slot, branch.computed):
+        if agreed < len(branch.drafted):
+            self._roll_back(branch)
+        branch.drafted = []
+
+    def _roll_back(self, branch: _Branch) -> None:
+        """Forget what is in the KV cache behind the computed tokens of `branch`."""
+        if not self.runner.remove(branch.slot, branch.computed):
             branch.computed = 0
         branch.drafted = []
         self._account(branch)
@@ -257,16 +258,27 @@ class ModelDrafter:
         self.memory.cells.fill(branch.slot, branch.computed + len(branch.drafted))
 
     def _decode(self, branches: Items[_Branch], tokens: Items[list[int]], outputs: int) -> bool:
-        """Compute `tokens` behind what each of `branches` has. False: llama.cpp cannot; they are given up."""
+        """Compute `tokens` behind what each of `branches` has.
+
+        False: it was aborted, and they are where they were before their drafts; or llama.cpp cannot, and they are given
+        up.
+        """
         jobs = [
             Job(branch.slot, branch.computed + len(branch.drafted), new, outputs)
             for branch, new in zip(branches, tokens, strict=True)
         ]
-        if self.runner.decode(jobs) == DECODED:
+        code = self.runner.decode(jobs)
+        if code == DECODED:
             return True
-        for branch in branches:  # a token that only the target knows, or a defect: the target goes on alone
-            del self._branches[branch.it.key]
-            self._lost.add(branch.it.key)
-            branch.sampler.close()
-            self.memory.free(branch.slot)
+        for branch in branches:
+            if code == ABORTED:
+                self._roll_back(branch)
+            else:  # a token that only the target knows, or a defect: the target goes on alone
+                self._give_up(branch)
         return False
+
+    def _give_up(self, branch: _Branch) -> None:
+        del self._branches[branch.it.key]
+        self._lost.add(branch.it.key)
+        branch.sampler.close()
+        self.memory.free(branch.slot)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from backends.engine.sequence import Sequence
 from backends.errors import BackendError
+
+ANYBODY = range(sys.maxsize)
+"""All keys of sequences."""
 
 
 class Mail(NamedTuple):
@@ -42,7 +46,7 @@ class Inbox:
         self._parks: dict[Sequence, bool] = {}
         self._announced = 0
         self._hint: Sequence | None = None
-        self._interruptible: frozenset[int] = frozenset()
+        self._interruptible: Container[int] = ()
         self._end: BackendError | None = None
 
     # ---- the asyncio side
@@ -118,8 +122,11 @@ class Inbox:
             self._arrivals, self._cancels, self._parks, self._hint = [], [], {}, None
         return mail
 
-    def begin_step(self, interruptible: frozenset[int]) -> bool:
-        """A step begins; a cancel of one of `interruptible` aborts it. False: it is not worth beginning any more."""
+    def begin_step(self, interruptible: Container[int]) -> bool:
+        """A step begins, or the drafts for it; a cancel of one of `interruptible` aborts it.
+
+        False: it is not worth beginning any more.
+        """
         with self._changed:
             if self._cancels or self._parks or self._end:
                 return False
@@ -130,4 +137,4 @@ class Inbox:
     def end_step(self) -> None:
         """The step is over: cancels abort nothing now."""
         with self._changed:
-            self._interruptible = frozenset()
+            self._interruptible = ()

@@ -11,7 +11,7 @@ import math
 from contextlib import AbstractContextManager
 
 from backends.engine.answers import Answers
-from backends.engine.inbox import Inbox
+from backends.engine.inbox import ANYBODY, Inbox
 from backends.engine.options import EngineOptions
 from backends.engine.outbox import Outbox, Publish
 from backends.engine.pace import Pace
@@ -166,11 +166,21 @@ class StepLoop:
             self._running.begin(self._running[part.key])
         decoding = [self._running[chunk.key] for chunk in plan if chunk.tokens == 1 and chunk.last]
         room = self._options.n_batch - sum(chunk.tokens for chunk in plan)
-        drafts = self._speculation.propose(decoding, room)
+        drafts = self._drafts(decoding, room)
         if self._outbox.is_due:
             self._outbox.publish()
         if plan:
             self._stepper.compute(plan, drafts)
+
+    def _drafts(self, decoding: list[Sequence], room: int) -> dict[int, list[int]]:
+        """Tokens drafted for this step. Who is cancelled waits for no draft model: no step would follow its drafts."""
+        if not self._speculation.computes:
+            return self._speculation.propose(decoding, room)
+        if not self._inbox.begin_step(ANYBODY):
+            return {}
+        drafts = self._speculation.propose(decoding, room)
+        self._inbox.end_step()
+        return drafts
 
     def _prefill_budget(self, active: list[Active]) -> int:
         """Tokens of prompts for the next step."""

@@ -49,12 +49,15 @@ class Job(NamedTuple):
 class Runner:
     """A loaded model and one context for `max_streams` sequences."""
 
-    def __init__(self, options: EngineOptions, on_progress: Callable[[float], bool]) -> None:
+    def __init__(
+        self, options: EngineOptions, on_progress: Callable[[float], bool], beside: Runner | None = None
+    ) -> None:
         """Load the model. `on_progress` gets the part of the weights that is read; False from it gives up.
 
+        `beside`: another runner of the same thread; `abort` of either is for both.
         Raises BackendError: ENGINE_MISSING, or MODEL_LOAD with the path, the reason and advice.
         """
-        self._abort_flag = ctypes.create_string_buffer(2)
+        self._abort_flag = beside._abort_flag if beside is not None else ctypes.create_string_buffer(2)
         loaded = load(options, on_progress, ctypes.addressof(self._abort_flag))
         self.library, self._model, self._context, self.metadata, self.info, *rest = loaded
         self.residency: Residency = rest[0]

@@ -73,6 +73,11 @@ class Speculation:
         self._drafted_steps = 0  # since the last plain one
         self._pause, self._paused = TRY_FIRST, 0
 
+    @property
+    def computes(self) -> bool:
+        """Whether drafting takes a model, whose work `Runner.abort` ends: then there are no drafts in this step."""
+        return self._model is not None
+
     def propose(self, decoding: Items[Sequence], room: int) -> dict[int, list[int]]:
         """Drafted tokens by key for those that decode in this step; `room`: tokens that the batch takes besides.
 
@@ -242,7 +247,7 @@ def _load_drafter(target: Runner, options: EngineOptions, on_progress: Callable[
         n_ctx=info.n_ctx,
         kv_cells=info.kv_cells,
     )
-    runner = Runner(own, lambda _part: on_progress(1.0))
+    runner = Runner(own, lambda _part: on_progress(1.0), beside=target)
     if not runner.is_divisible:
         own = msgspec.structs.replace(own, kv_residency="none")  # it always reads from the beginning
     problem = difference(target.vocabulary(), runner.vocabulary())

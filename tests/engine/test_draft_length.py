@@ -9,7 +9,16 @@ from collections.abc import Callable
 import pytest
 
 from backends.engine.detokenizer import Detokenizer
-from backends.engine.draft_length import MIN_GAIN, Acceptance, Costs, Credit, Want, choose
+from backends.engine.draft_length import (
+    CATCH_UP_SECONDS,
+    MIN_GAIN,
+    Acceptance,
+    Costs,
+    Credit,
+    Want,
+    catch_up,
+    choose,
+)
 from backends.engine.drafter import NgramDrafter, Offer
 from backends.engine.draw import Draw
 from backends.engine.sequence import Sequence
@@ -44,6 +53,19 @@ def test_no_other_lengths_promise_more(rates: tuple[float, ...], slope: float, f
     assert gain(wants, lengths, streams, step, draft) == pytest.approx(chosen.gain)
     best = max(gain(wants, other, streams, step, draft) for other in itertools.product(range(5), repeat=len(wants)))
     assert chosen.gain == pytest.approx(best, rel=0.02) if best > MIN_GAIN else chosen.by_key == {}
+
+
+@pytest.mark.parametrize("token_seconds", [0.0, 1e-6, 1e-4, 1e-3, 0.5])
+def test_a_long_prompt_is_read_in_chunks_that_others_can_wait_for(token_seconds: float) -> None:
+    left, chunks = 8000, []
+    while left:
+        chunks.append(catch_up(left, token_seconds, 2048))
+        left -= chunks[-1]
+    assert set(chunks[:-1]) == {chunks[0]}
+    assert 1 <= chunks[0] <= 2048
+    assert chunks[0] * token_seconds <= CATCH_UP_SECONDS or chunks[0] == 1
+    if 0 < token_seconds < CATCH_UP_SECONDS:
+        assert chunks[0] in (2048, int(CATCH_UP_SECONDS / token_seconds)), "as many as that is"
 
 
 def test_drafts_grow_with_acceptance_and_shrink_with_load() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import pytest
 from backends import demo
 from backends.backend import ChatRequest, Message, Sampling
 from backends.engine import Engine, EngineOptions
+from backends.engine.detokenizer import Detokenizer
 from backends.engine.draft_length import Lengths, Want
 from backends.engine.draw import Draw
-from backends.engine.runner import Job, Runner
+from backends.engine.runner import ABORTED, Job, Runner
 from backends.engine.sequence import Sequence
 from backends.engine.speculation import Speculation
 from backends.engine.template import tokenize
@@ -348,6 +350,77 @@ async def test_copied_text_is_drafted_from_the_prompt() -> None:
         await engine.aclose()
     assert "60 days" in answers[1].text
     assert kept(answers[1]) > 0.5
+
+
+def long_conversation() -> ChatRequest:
+    """Some 800 tokens for the demo model."""
+    turn = render_user_turn(
+        [render_source("S1", "Refunds", "Refunds are paid within 14 days.")], "How long is a refund?"
+    )
+    said = Message("assistant", "Refunds are paid within 14 days [S1].")
+    turns = (Message("user", turn), said) * 14
+    return ChatRequest((*turns, Message("user", turn)), sampling=GREEDY, max_tokens=40)
+
+
+@pytest.mark.usefixtures("drafting")
+async def test_a_draft_model_reads_a_long_prompt_in_chunks(start: StartEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo pair: in each step no more tokens than fit the time that others may wait, and one for the answer."""
+    monkeypatch.setattr("backends.engine.drafter.catch_up", lambda behind, _, most: min(100, behind, most))
+    plain = await start(model=str(demo.MODEL), draft="off", max_streams=1)
+    engine = await start(model=str(demo.MODEL), draft_model=str(demo.DRAFT), draft="model", max_streams=1)
+    decode, steps = Runner.decode, list[tuple[bool, int]]()
+
+    def spy(self: Runner, jobs: list[Job]) -> int:
+        steps.append((self.info.path == str(demo.DRAFT), sum(len(job.tokens) for job in jobs)))
+        return decode(self, jobs)
+
+    expected = await read(plain.stream(long_conversation()))
+    monkeypatch.setattr(Runner, "decode", spy)
+    answer = await read(engine.stream(long_conversation()))
+    assert answer.text == expected.text
+    prompt = answer.metas[0].prompt_tokens or 0
+    begun = steps.index((True, 100))
+    chunks = prompt // 100 - 1  # the last one may be followed by a draft
+    assert chunks > 4
+    assert steps[begun : begun + 2 * chunks] == [(True, 100), (False, 1)] * chunks, "the answer goes on between them"
+    assert answer.metas[-1].draft_tokens, "and then there are drafts"
+
+
+@pytest.mark.usefixtures("drafting")
+@pytest.mark.parametrize("who", ["the one that is read", "another"])
+async def test_a_cancel_waits_for_no_draft_model(start: StartEngine, who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo pair: the draft model reads all of a long prompt in one go, and only an abort can end that early."""
+    monkeypatch.setattr("backends.engine.drafter.catch_up", lambda behind, _, most: min(behind, most))
+    plain = await start(model=str(demo.MODEL), draft="off", max_streams=1)
+    engine = await start(model=str(demo.MODEL), draft_model=str(demo.DRAFT), draft="model", max_streams=1)
+    expected = await read(plain.stream(long_conversation()))
+    decode, codes, reading = Runner.decode, list[int](), threading.Event()
+
+    def spy(self: Runner, jobs: list[Job]) -> int:
+        if self.info.path != str(demo.DRAFT):
+            return decode(self, jobs)
+        if len(jobs[0].tokens) > 500 and not reading.is_set():
+            reading.set()
+            assert engine._steps is not None
+            engine._steps._inbox.wait(60)  # for the cancel
+        codes.append(decode(self, jobs))
+        return codes[-1]
+
+    monkeypatch.setattr(Runner, "decode", spy)
+    first = asyncio.create_task(read(engine.stream(long_conversation())))
+    assert await asyncio.to_thread(reading.wait, 60)
+    if who == "another":
+        assert engine._steps is not None
+        engine._steps.cancel(Sequence([1], 1, Draw(), Detokenizer(), 0.0))
+        answer = await first
+    else:
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        answer = await read(engine.stream(long_conversation()))
+    assert codes.count(ABORTED) == 1
+    assert answer.text == expected.text
+    assert answer.metas[-1].draft_tokens, "it is read after all"
 
 
 async def refusal(pair: Pair, draft: Path) -> BackendError:
