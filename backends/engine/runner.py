@@ -57,7 +57,9 @@ class Runner:
         `beside`: another runner of the same thread; `abort` of either is for both.
         Raises BackendError: ENGINE_MISSING, or MODEL_LOAD with the path, the reason and advice.
         """
-        self._abort_flag = beside._abort_flag if beside is not None else ctypes.create_string_buffer(2)
+        self._abort_flag: ctypes.Array[ctypes.c_char] = (
+            beside._abort_flag if beside is not None else ctypes.create_string_buffer(2)
+        )
         loaded = load(options, on_progress, ctypes.addressof(self._abort_flag))
         self.library, self._model, self._context, self.metadata, self.info, *rest = loaded
         self.residency: Residency = rest[0]
