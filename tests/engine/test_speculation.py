@@ -338,6 +338,7 @@ async def test_left_to_itself_it_finds_out_whether_drafts_pay(start: StartEngine
     assert kept(answer) == 1.0
 
 
+@pytest.mark.usefixtures("drafting")
 async def test_copied_text_is_drafted_from_the_prompt() -> None:
     """The demo model, answering from a source."""
     engine = Engine(EngineOptions(model=str(demo.MODEL), draft="ngram"))
@@ -345,11 +346,11 @@ async def test_copied_text_is_drafted_from_the_prompt() -> None:
     turns = (Message("user", render_user_turn([source], "Can I pause my annual subscription?")),)
     await engine.ready()
     try:
-        answers = [await read(engine.stream(ChatRequest(turns, sampling=GREEDY))) for _ in range(2)]
+        answer = await read(engine.stream(ChatRequest(turns, sampling=GREEDY)))
     finally:
         await engine.aclose()
-    assert "60 days" in answers[1].text
-    assert kept(answers[1]) > 0.5
+    assert "60 days" in answer.text
+    assert kept(answer) > 0.5
 
 
 def long_conversation() -> ChatRequest:
