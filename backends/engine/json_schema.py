@@ -1,16 +1,13 @@
-"""From a JSON schema to the GBNF grammar of the texts that it admits, with llama-cpp-python's converter.
+"""From a JSON schema to the GBNF grammar of the texts that it admits, within bounds: a schema may come from anybody.
 
-Corrected here: strings admit no raw control characters, literals may hold quotes and backslashes, a reference never
-meets a property of its name, repetitions stay repetitions. Bounded before: a schema may come from anybody. Ranges of
-numbers (`minimum`, `multipleOf`, ...) and other keywords that the converter does not know are not enforced.
+Ranges of numbers (`minimum`, `multipleOf`, ...) and other keywords that the converter does not know are not enforced.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from backends.engine.gbnf import ROOT
+from backends.engine.schema_converter import converted
 from backends.errors import BackendError, Code
 
 MAX_DEPTH = 32
@@ -23,14 +20,13 @@ MAX_GRAMMAR = 1 << 18
 are counted (llama.cpp's limit), characters of a pattern, and of the grammar that comes out."""
 
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength")
-_CHAR = r'[^"\\\x00-\x1F\x7F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F])'
 
 
 def to_gbnf(schema: dict[str, Any]) -> str:
     """The grammar. Raises BackendError (BAD_REQUEST) that names the place in `schema` as a JSON pointer."""
     _Bounds().check(schema, "", 0)
     try:
-        grammar = _convert(schema)
+        grammar = converted(schema)
     except (AssertionError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _refused("", str(error) or "it cannot be turned into a grammar") from None
     if len(grammar) > MAX_GRAMMAR:
@@ -71,72 +67,6 @@ class _Bounds:
             value = node.get(name, 0)
             if isinstance(value, int | float) and not 0 <= value <= MAX_REPEATED:
                 raise _refused(f"{at}/{name}", f"{value} is not between 0 and {MAX_REPEATED:,}")
-
-
-def _convert(schema: dict[str, Any]) -> str:
-    from llama_cpp.llama_grammar import SchemaConverter
-
-    class Converter(SchemaConverter):  # type: ignore[misc]
-        """The shipped one, where it is wrong or too generous put right."""
-
-        def __init__(self) -> None:
-            super().__init__(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)
-            self._names: dict[str, str] = {}
-
-        def _format_literal(self, literal: str) -> str:
-            """`literal` is a value as JSON, as the converter calls it."""
-            text = json.dumps(json.loads(literal), ensure_ascii=False)
-            return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-        def _resolve_ref(self, ref: str) -> str:
-            if ref not in self._names:
-                name = self._names[ref] = f"ref-{len(self._names)}"
-                rule = self.visit(self._refs[ref], name)
-                if rule != name:
-                    self._add_rule(name, rule)
-            return self._names[ref]
-
-        def visit(self, schema: dict[str, Any], name: str) -> str:
-            """The name of the rule for `schema`."""
-            kind, plain = schema.get("type"), not {"$ref", "oneOf", "anyOf", "const", "enum"} & schema.keys()
-            if plain and kind == "string" and {"minLength", "maxLength"} & schema.keys() and "pattern" not in schema:
-                self._add_primitive("char", _builtin("char"))
-                times = _times(schema.get("minLength", 0), schema.get("maxLength"))
-                return str(self._add_rule(name or ROOT, rf'"\"" char{times} "\"" space'))
-            if plain and kind == "array" and isinstance(schema.get("items"), dict):
-                least, most = schema.get("minItems", 0), schema.get("maxItems")
-                if most == 0:
-                    return str(self._add_rule(name or ROOT, '"[" space "]" space'))
-                item = self.visit(schema["items"], f"{name}-item" if name else "item")
-                further = _times(max(0, least - 1), None if most is None else most - 1)
-                optional = "" if least else "?"
-                items = f'({item} ("," space {item}){further}){optional}'
-                return str(self._add_rule(name or ROOT, f'"[" space {items} "]" space'))
-            return str(super().visit(schema, name))
-
-        def format_grammar(self) -> str:
-            """The rules as GBNF."""
-            for rule in ("char", "dot"):
-                if rule in self._rules:
-                    self._rules[rule] = _CHAR
-            return str(super().format_grammar())
-
-    converter = Converter()
-    copied = converter.resolve_refs(json.loads(json.dumps(schema)), "")
-    root = converter.visit(copied, "")
-    if root != ROOT:
-        converter._add_rule(ROOT, root)
-    return converter.format_grammar()
-
-
-def _builtin(name: str) -> Any:
-    from llama_cpp.llama_grammar import PRIMITIVE_RULES
-
-    return PRIMITIVE_RULES[name]
-
-
-def _times(least: int, most: int | None) -> str:
-    return f"{{{least},{'' if most is None else most}}}"
 
 
 def _refused(at: str, what: str) -> BackendError:
