@@ -86,15 +86,7 @@ def load(options: EngineOptions, on_progress: Callable[[float], bool], abort_fla
             raise load_error(options.model, NO_CHAT)
         metadata = _read_metadata(c, model)
         token_bytes = _token_bytes(c, model, metadata, options)
-        size = int(c.llama_model_size(model))
-        # the weights are mapped from the file, so they are not yet missing from what is free
-        memory = None if c.llama_supports_gpu_offload() else available_memory()
-        try:
-            n_ctx, cells = plan(
-                options, int(c.llama_model_n_ctx_train(model)), token_bytes, memory and max(0, memory - size)
-            )
-        except ValueError as error:
-            raise load_error(options.model, str(error)) from None
+        n_ctx, cells = _plan(c, model, options, token_bytes)
         callback = abort_callback(c)
         residency = _residency(c, model, options)
         slots = min(MAX_SLOTS, options.max_streams + KEPT_SLOTS[residency])
@@ -105,18 +97,7 @@ def load(options: EngineOptions, on_progress: Callable[[float], bool], abort_fla
     except BackendError:
         c.llama_model_free(model)
         raise
-    cells = int(c.llama_n_ctx(context))
-    info = ModelInfo(
-        name=metadata.get("general.name") or Path(options.model).stem,
-        path=options.model,
-        description=_c_text(partial(c.llama_model_desc, model)),
-        n_params=int(c.llama_model_n_params(model)),
-        size=size,
-        n_ctx_train=int(c.llama_model_n_ctx_train(model)),
-        n_ctx=n_ctx,
-        kv_cells=cells,
-        kv_bytes_per_token=token_bytes,
-    )
+    info = _info(c, model, context, metadata, options.model, n_ctx, token_bytes)
     return Loaded(c, model, context, metadata, info, residency, slots, outputs, callback)
 
 
@@ -171,6 +152,17 @@ def _token_bytes(c: Any, model: Any, metadata: dict[str, str], options: EngineOp
     value = int(metadata.get(f"{architecture}.attention.value_length", default))
     layers, kv_heads = int(c.llama_model_n_layer(model)), int(c.llama_model_n_head_kv(model))
     return bytes_per_token(layers, kv_heads, (key + value) // 2, options.kv_type)
+
+
+def _plan(c: Any, model: Any, options: EngineOptions, token_bytes: int) -> tuple[int, int]:
+    """Tokens that one sequence may have, and that the cache holds. Raises BackendError (MODEL_LOAD)."""
+    # the weights are mapped from the file, so they are not yet missing from what is free
+    memory = None if c.llama_supports_gpu_offload() else available_memory()
+    left = memory and max(0, memory - int(c.llama_model_size(model)))
+    try:
+        return plan(options, int(c.llama_model_n_ctx_train(model)), token_bytes, left)
+    except ValueError as error:
+        raise load_error(options.model, str(error)) from None
 
 
 def _residency(c: Any, model: Any, options: EngineOptions) -> Residency:
@@ -238,6 +230,22 @@ def _set_adapters(c: Any, context: Any, adapters: list[Any], scales: list[float]
         count = len(adapters)
         pointers, factors = (c.llama_adapter_lora_p_ctypes * count)(*adapters), (ctypes.c_float * count)(*scales)
         c.llama_set_adapters_lora(context, pointers, count, factors)
+
+
+def _info(
+    c: Any, model: Any, context: Any, metadata: dict[str, str], path: str, n_ctx: int, token_bytes: int
+) -> ModelInfo:
+    return ModelInfo(
+        name=metadata.get("general.name") or Path(path).stem,
+        path=path,
+        description=_c_text(partial(c.llama_model_desc, model)),
+        n_params=int(c.llama_model_n_params(model)),
+        size=int(c.llama_model_size(model)),
+        n_ctx_train=int(c.llama_model_n_ctx_train(model)),
+        n_ctx=n_ctx,
+        kv_cells=int(c.llama_n_ctx(context)),
+        kv_bytes_per_token=token_bytes,
+    )
 
 
 def _c_text(call: Callable[[Any, int], int]) -> str:
