@@ -193,6 +193,29 @@ def hand_written(player: Player, path: Path, options: Options) -> list[dict[str,
     return results
 
 
+def hand_written_scores(asked: list[dict[str, Any]]) -> dict[str, str]:
+    """How many facts were right, by kind of question and in all, and how many citations and retrievals."""
+    kinds = dict.fromkeys(e["kind"] for e in asked)
+    return {
+        kind: f"{sum(e['fact'] for e in asked if e['kind'] == kind)} of {sum(e['kind'] == kind for e in asked)}"
+        for kind in kinds
+    } | {
+        "fact": f"{sum(e['fact'] for e in asked)} of {len(asked)}",
+        "citation": f"{sum(bool(e['citation']) for e in asked)} of {sum(e['citation'] is not None for e in asked)}",
+        "section retrieved": f"{sum(e['retrieved'] for e in asked)} of {len(asked)}",
+    }
+
+
+def to_read(number: int, entry: dict[str, Any]) -> str:
+    """A hand-written question with its answer, and what is wrong with it."""
+    marks = "fact" if entry["fact"] else "NO FACT"
+    if entry["citation"] is False:
+        marks += ", WRONG CITATION"
+    if not entry["retrieved"]:
+        marks += ", section not retrieved"
+    return f"\n{number}. ({entry['kind']}) {entry['question']}\n   {entry['answer']}\n   -> {marks}"
+
+
 def draft_agreement(played: list[tuple[list[int], list[int]]], path: Path) -> dict[str, float]:
     """How often the draft's best token is the target's, and what five drafted tokens a pass would give."""
     draft = Player(path)
@@ -248,21 +271,8 @@ def main() -> None:
         report["retrieved"] = retrieved(player, args.retrieved, options)
     asked = hand_written(player, args.questions, options)
     report["hand-written"] = asked
-    for number, entry in enumerate(asked, 1):
-        marks = ("fact" if entry["fact"] else "NO FACT") + (
-            "" if entry["citation"] in (None, True) else ", WRONG CITATION"
-        )
-        missing = "" if entry["retrieved"] else ", section not retrieved"
-        print(f"\n{number}. ({entry['kind']}) {entry['question']}\n   {entry['answer']}\n   -> {marks}{missing}")
-    kinds = dict.fromkeys(e["kind"] for e in asked)
-    report["hand-written scores"] = {
-        kind: f"{sum(e['fact'] for e in asked if e['kind'] == kind)} of {sum(e['kind'] == kind for e in asked)}"
-        for kind in kinds
-    } | {
-        "fact": f"{sum(e['fact'] for e in asked)} of {len(asked)}",
-        "citation": f"{sum(bool(e['citation']) for e in asked)} of {sum(e['citation'] is not None for e in asked)}",
-        "section retrieved": f"{sum(e['retrieved'] for e in asked)} of {len(asked)}",
-    }
+    print("\n".join(to_read(number, entry) for number, entry in enumerate(asked, 1)))
+    report["hand-written scores"] = hand_written_scores(asked)
     if args.draft.exists():
         report["draft"] = draft_agreement(played, args.draft)
     report["speed"] = speed(player, played)
