@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +26,9 @@ from torch import Tensor
 from backends.demo import induction
 from backends.demo.batches import Batch, Packer, Row, collate
 from backends.demo.corpus import Corpus
+from backends.demo.criterion import Criterion
 from backends.demo.feeding import writers
-from backends.demo.network import Network, Shape, tree_mask
+from backends.demo.network import Network, Shape
 from backends.demo.optimizer import Optimizer
 from backends.demo.tokenizer import Vocabulary
 
@@ -37,6 +39,8 @@ SAMPLE_SHARE = 0.4
 """More of the sample documents than the evaluation has: they are what people ask about first."""
 AVERAGE = 0.998
 WARM_UP_STEPS = 40
+SAVE_EVERY = 120.0
+"""Seconds."""
 
 
 @dataclass
@@ -62,6 +66,17 @@ class Run:
         }
         torch.save(state, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
+
+    def learn(self, loss: Tensor, share: float, tokens: int) -> None:
+        """One step from the `loss` on `tokens` tokens, at that share of the full learning rate."""
+        loss.backward()
+        self.optimizer.step(share)
+        self.steps += 1
+        self.tokens += tokens
+        decay = min(AVERAGE, 1 - 10 / (10 + self.steps))
+        with torch.no_grad():
+            for name, value in self.network.state_dict().items():
+                self.average[name].lerp_(value, 1 - decay)
 
     @classmethod
     def open(cls, path: Path, shape: Shape, seed: int, device: torch.device) -> Run:
@@ -107,96 +122,56 @@ def rate(run: Run, args: argparse.Namespace, elapsed: float) -> float:
     return float(warm * min(1.0, max(0.0, (args.tokens - run.tokens) / max(1.0, args.tokens - args.decay_from))))
 
 
-def selected(batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Positions that count in the loss: all of the answers, one in eight of the prompts (weighted up for it).
-
-    Padded to a multiple of 4,096 with weight zero, so that the compiled step sees few shapes.
-    """
-    weights = batch.weights.flatten()
-    drawn = torch.rand(weights.shape, generator=generator) < 0.125
-    prompt = (weights > 0) & (weights < 0.5)
-    weights = torch.where(prompt, weights * drawn, weights)
-    index = weights.nonzero().flatten()
-    padded = torch.zeros(-(-len(index) // 4096) * 4096, dtype=torch.long)
-    padded[: len(index)] = index
-    kept = weights[padded]
-    kept[len(index) :] = 0
-    return padded, batch.targets.flatten()[padded], kept
-
-
 def train(
     run: Run, batches: Iterator[Batch], vocab: Vocabulary, path: Path, args: argparse.Namespace, teacher: Network | None
 ) -> None:
-    generator = torch.Generator().manual_seed(run.steps)
-    device = torch.device(args.device)
-
-    def loss_of(
-        batch: Tensor, positions: Tensor, mask: Tensor, index: Tensor, targets: Tensor, weights: Tensor
-    ) -> Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            states = run.network.hidden(batch, positions, mask).flatten(0, 1)[index]
-            logits = run.network.logits(states).float()
-        losses = F.cross_entropy(logits, targets, reduction="none")
-        return (losses * weights).sum() / weights.sum()
-
-    def distill(
-        batch: Tensor, positions: Tensor, mask: Tensor, index: Tensor, wanted: Tensor, weights: Tensor
-    ) -> Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            states = run.network.hidden(batch, positions, mask).flatten(0, 1)[index]
-            logits = run.network.logits(states).float()
-        losses = -(wanted * logits.log_softmax(-1)).sum(-1)
-        return (losses * weights).sum() / weights.sum()
-
-    step = torch.compile(distill if teacher else loss_of, dynamic=False)
-    torch._dynamo.config.cache_size_limit = 64
-    log = path.with_suffix(".log").open("a")
-    started = saved = evaluated = time.monotonic()
-    share = rate(run, args, 0.0)
-    smooth: float | None = None
+    """Go on with `run` until the learning rate is zero or a signal ends it, and keep it and its log at `path`."""
+    criterion = Criterion(run.network, teacher, torch.device(args.device), run.steps)
     stopped: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _frame: stopped.append(received))
-    while share > 0 and not stopped:
-        began = time.monotonic()
-        batch = next(batches)
-        index, targets, weights = (tensor.to(device) for tensor in selected(batch, generator))
-        batch = batch.to(device)
-        mask = tree_mask(batch.branches).bfloat16()
-        wanted: Tensor = targets
-        if teacher is not None:
-            with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16):
-                states = teacher.hidden(batch.tokens, batch.positions, mask).flatten(0, 1)[index]
-                wanted = teacher.logits(states).float().softmax(-1)
-        loss = step(batch.tokens, batch.positions, mask, index, wanted, weights)
-        loss.backward()
-        run.optimizer.step(share)
-        run.steps += 1
-        run.tokens += batch.size
-        decay = min(AVERAGE, 1 - 10 / (10 + run.steps))
-        with torch.no_grad():
-            for name, value in run.network.state_dict().items():
-                run.average[name].lerp_(value, 1 - decay)
-        now = time.monotonic()
-        share = rate(run, args, now - started)
-        run.seconds += now - began
-        smooth = loss.item() if smooth is None else 0.95 * smooth + 0.05 * loss.item()
-        if run.steps % 20 == 0:
-            speed = batch.size / (now - began)
-            print(
-                f"step {run.steps} tokens {run.tokens / 1e6:.2f}M loss {smooth:.3f} {speed:.0f} tok/s",
-                file=log,
-                flush=True,
-            )
-        if now - evaluated > args.evaluate_every or share <= 0:
-            scores = held_out(run, vocab)
-            print(json.dumps({"tokens": run.tokens, "seconds": round(run.seconds)} | scores), file=log, flush=True)
-            evaluated = time.monotonic()
-        if now - saved > 120:
-            run.save(path)
-            saved = time.monotonic()
+    started = saved = evaluated = time.monotonic()
+    share = rate(run, args, 0.0)
+    with path.with_suffix(".log").open("a") as file:
+        log = Log(file)
+        while share > 0 and not stopped:
+            began = time.monotonic()
+            batch = next(batches)
+            loss = criterion(batch)
+            run.learn(loss, share, batch.size)
+            now = time.monotonic()
+            share = rate(run, args, now - started)
+            run.seconds += now - began
+            log.step(run, loss.item(), batch.size / (now - began))
+            if now - evaluated > args.evaluate_every or share <= 0:
+                log.scores(run, held_out(run, vocab))
+                evaluated = time.monotonic()
+            if now - saved > SAVE_EVERY:
+                run.save(path)
+                saved = time.monotonic()
     run.save(path)
-    log.close()
+
+
+class Log:
+    """What a run says of itself: lines on its loss, smoothed, and on how it does on what it has not seen."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._smooth: float | None = None
+
+    def step(self, run: Run, loss: float, speed: float) -> None:
+        """`speed`: tokens a second."""
+        self._smooth = loss if self._smooth is None else 0.95 * self._smooth + 0.05 * loss
+        if run.steps % 20 == 0:
+            tokens = f"{run.tokens / 1e6:.2f}M"
+            self._write(f"step {run.steps} tokens {tokens} loss {self._smooth:.3f} {speed:.0f} tok/s")
+
+    def scores(self, run: Run, scores: dict[str, float]) -> None:
+        """As `held_out` gives them."""
+        self._write(json.dumps({"tokens": run.tokens, "seconds": round(run.seconds)} | scores))
+
+    def _write(self, line: str) -> None:
+        print(line, file=self._file, flush=True)
 
 
 @torch.no_grad()
