@@ -8,7 +8,6 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -91,11 +90,6 @@ class FolderRetriever:
     def _retrieve(self, query: Query, limit: int) -> Found:
         self._refresh()
         return search(self._index, query, limit)
-
-
-def folder_retriever(documents: Sequence[Path], index_path: Path | None = None) -> FolderRetriever:
-    """A retriever over `documents`, its index in the file `index_path` or in memory; touches nothing yet."""
-    return FolderRetriever(Index(documents, index_path))
 
 
 def search(index: Index, query: Query, limit: int) -> Found:

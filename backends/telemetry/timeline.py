@@ -113,12 +113,6 @@ class Timeline:
         self._dated = False  # the stage of the standing status was dated by its server
 
     @property
-    def queued_at(self) -> int:
-        """The place in the queue now, from 1; 0 where it does not wait there, or is not told."""
-        waits = self.outcome == "running" and self.first_token_ms is None and self.status is not None
-        return self.status.position if waits and self.status and self.status.status == "queued" else 0
-
-    @property
     def prompt(self) -> tuple[MessagePrint, ...]:
         """The fingerprint of what was asked."""
         if not self._prompt and self.messages:

@@ -142,14 +142,15 @@ async def route(folder: Path) -> AsyncIterator[Subject]:
 @asynccontextmanager
 async def rag(folder: Path) -> AsyncIterator[Subject]:
     """`Rag` around a backend that echoes, on a folder of documents."""
+    from backends.rag.index import Index
     from backends.rag.rag import Rag
-    from backends.rag.retrieve import folder_retriever
+    from backends.rag.retrieve import FolderRetriever
 
     documents = folder / "documents"
     documents.mkdir()
     (documents / "plans.md").write_text("# Plans\n\nYou can pause an annual plan for up to three months.\n")
     echo = Echo()
-    backend = Rag(echo, folder_retriever([documents], folder / "index.sqlite"))
+    backend = Rag(echo, FolderRetriever(Index([documents], folder / "index.sqlite")))
     broken = Rag(Native(uds=str(folder / "nobody")), None)
     yield Subject(backend, broken, "CONNECT", busy=lambda: echo.streaming)
 

@@ -13,12 +13,13 @@ import pytest
 from backends.backend import Backend, ChatRequest, Message
 from backends.errors import BackendError, Code
 from backends.events import Citation, Done, Error, Event, Logprob, Meta, Reasoning, Status, Token
+from backends.rag.index import Index
 from backends.rag.options import Options
 from backends.rag.prompt import SYSTEM
 from backends.rag.query import Query
 from backends.rag.rag import Rag
 from backends.rag.relevance import Relevance
-from backends.rag.retrieve import FolderRetriever, Found, folder_retriever
+from backends.rag.retrieve import FolderRetriever, Found
 from backends.telemetry.stages import Span
 from tests.fakes.scripted import Hold, Scripted, answer
 
@@ -38,7 +39,7 @@ PAUSE_TURN = (
 
 @pytest.fixture
 async def retriever(folder: Path) -> AsyncIterator[FolderRetriever]:
-    retriever = folder_retriever([folder])
+    retriever = FolderRetriever(Index([folder]))
     yield retriever
     await retriever.aclose()
 
@@ -283,7 +284,7 @@ async def test_a_failed_retrieval_is_an_error_event() -> None:
 
 
 async def test_a_missing_folder_is_named_in_the_error(tmp_path: Path) -> None:
-    retriever = folder_retriever([tmp_path / "nowhere"])
+    retriever = FolderRetriever(Index([tmp_path / "nowhere"]))
     events = await events_of(Rag(Scripted(), retriever), ask(PAUSE))
     error = events[-1]
     assert isinstance(error, Error)
@@ -294,7 +295,7 @@ async def test_a_missing_folder_is_named_in_the_error(tmp_path: Path) -> None:
 
 async def test_after_closing_a_stream_ends_with_an_error(folder: Path) -> None:
     inner = Scripted(*answer("Yes"))
-    rag = Rag(inner, folder_retriever([folder]))
+    rag = Rag(inner, FolderRetriever(Index([folder])))
     await rag.aclose()
     events = await events_of(rag, ask(PAUSE))
     assert isinstance(events[-1], Error)
@@ -384,7 +385,7 @@ async def test_without_a_question_the_request_passes(retriever: FolderRetriever)
 async def test_the_event_loop_goes_on_while_the_index_works(folder: Path) -> None:
     for i in range(300):
         (folder / f"{i}.md").write_text(f"# Number {i}\n\n" + f"About subscription number {i}. " * 30)
-    retriever = folder_retriever([folder])
+    retriever = FolderRetriever(Index([folder]))
     turns = 0
 
     async def count() -> None:
