@@ -221,6 +221,7 @@ class History:
         self._settle()
         if self.path is not None:
             with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(reader(self.path)) as connection:
+                connection.execute("BEGIN")  # all that it asks is of one moment
                 return query(connection)
         return self._run(query)
 

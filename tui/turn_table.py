@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
-from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
 from backends.backend import Feature
 from backends.config import Budget
-from backends.telemetry.statistics import METRICS, Cell, Metric
+from backends.telemetry.statistics import Cell
 from backends.telemetry.timeline import Timeline
 from backends.telemetry.turns import TurnNumbers, numbers_of
 
@@ -63,17 +62,17 @@ _SELECT = f"SELECT turn.id, {', '.join((*_KIND, *_NUMBERS))}, timeline"
 _FROM = "FROM turn JOIN turn_kind ON kind = turn_kind.id LEFT JOIN turn_timeline ON turn = turn.id"
 _ANSWERED = "outcome IN ('complete', 'truncated')"
 
-_SUMS = f"""
-    SELECT kind, count(*), sum(outcome IN ('failed', 'interrupted')), sum(outcome = 'cancelled'),
-        sum({_ANSWERED} AND ttft <= :ttft AND total <= :total), sum(tokens),
-        sum(iif(cached_tokens IS NULL, 0, prompt_tokens)), sum(cached_tokens), sum(draft_tokens), sum(accepted_tokens),
-        sum(cost)
-    FROM turn WHERE started >= :since AND kind IN (SELECT id FROM turn_kind WHERE feature = :feature) GROUP BY kind"""
-_SUM_FIELDS = (
-    *("turns", "failed", "cancelled", "good", "tokens", "prompt_tokens", "cached_tokens", "draft_tokens"),
-    *("accepted_tokens", "cost"),
-)
-_ONLY_OF: dict[Metric, str] = {"tpot": f" AND {_ANSWERED}", "total": f" AND {_ANSWERED}"}
+_SUMS = {
+    "turns": "count(*)",
+    "failed": "sum(outcome IN ('failed', 'interrupted'))",
+    "cancelled": "sum(outcome = 'cancelled')",
+    "tokens": "sum(tokens)",
+    "prompt_tokens": "sum(iif(cached_tokens IS NULL, 0, prompt_tokens))",
+    "cached_tokens": "sum(cached_tokens)",
+    "draft_tokens": "sum(draft_tokens)",
+    "accepted_tokens": "sum(accepted_tokens)",
+    "cost": "sum(cost)",
+}
 
 StoredTurn = tuple[TurnNumbers, bytes | None]
 """A turn and its timeline; None where its conversation was deleted."""
@@ -101,43 +100,60 @@ def cells(
     only: Mapping[str, str] | None = None,
 ) -> list[Cell]:
     """What the turns since `since` (seconds since the epoch) add up to, by kind; `only` of these columns' values."""
+    where, given = _where(since, only)
+    sums = {
+        row[0]: row[1:]
+        for row in connection.execute(f"SELECT kind, {', '.join(_SUMS.values())} {where} GROUP BY kind", given)
+    }
     found: dict[int, Cell] = {}
     for kind, *columns in connection.execute(f"SELECT id, day, {', '.join(_KIND)} FROM turn_kind"):
-        cell = Cell(**dict(zip(("day", *_KIND), columns, strict=True)))
-        if all(getattr(cell, column) == value for column, value in (only or {}).items()):
-            found[kind] = cell
-    for feature in get_args(Feature):
-        limits = budget(feature)
-        where = {"since": since, "feature": feature, "ttft": limits.ttft_ms, "total": limits.total_ms}
-        for kind, *sums in connection.execute(_SUMS, where):
-            if kind in found:
-                for field, value in zip(_SUM_FIELDS, sums, strict=True):
-                    setattr(found[kind], field, value if field == "cost" else value or 0)
-    for metric in METRICS:
-        for kind, values in _values(connection, metric, since).items():
-            if kind in found:
-                found[kind].values = found[kind].values | {metric: values}
-    return [cell for cell in found.values() if cell.turns]
+        if kind in sums:
+            fields = dict(zip(("day", *_KIND, *_SUMS), (*columns, *sums[kind]), strict=True))
+            found[kind] = Cell(**{field: value for field, value in fields.items() if value is not None})
+    _add_values(found, connection.execute(f"SELECT kind, {_ANSWERED}, ttft, tpot, total, queue {where}", given), budget)
+    return list(found.values())
 
 
-def _values(connection: sqlite3.Connection, metric: Metric, since: float) -> dict[int, list[float]]:
-    """The values of `metric` by kind, in order."""
-    query = f"SELECT kind, {metric} FROM turn WHERE {metric} IS NOT NULL AND started >= ?{_ONLY_OF.get(metric, '')}"
-    values: dict[int, list[float]] = defaultdict(list)
-    for kind, value in connection.execute(query, (since,)).fetchall():
-        values[kind].append(value)
-    for some in values.values():
-        some.sort()
-    return values
+def _add_values(cells: Mapping[int, Cell], rows: Iterable[Any], budget: Callable[[Feature], Budget]) -> None:
+    """Each cell's values, in order, and how many of its turns were good. One pass, because there may be many rows."""
+    into: dict[int, tuple[Cell, list[float], list[float], list[float], list[float], float, float]] = {}
+    for kind, cell in cells.items():
+        limits = budget(cell.feature)
+        into[kind] = (cell, [], [], [], [], limits.ttft_ms, limits.total_ms)
+    for kind, answered, ttft, tpot, total, queue in rows:
+        cell, ttfts, tpots, totals, queues, most_ttft, most_total = into[kind]
+        if ttft is not None:
+            ttfts.append(ttft)
+        if queue is not None:
+            queues.append(queue)
+        if answered:
+            if tpot is not None:
+                tpots.append(tpot)
+            if total is not None:
+                totals.append(total)
+                if ttft is not None and ttft <= most_ttft and total <= most_total:
+                    cell.good += 1
+    for cell, ttfts, tpots, totals, queues, *_ in into.values():
+        cell.values = {"ttft": sorted(ttfts), "tpot": sorted(tpots), "total": sorted(totals), "queue": sorted(queues)}
 
 
 def slowest(
     connection: sqlite3.Connection, count: int, since: float = 0.0, only: Mapping[str, str] | None = None
 ) -> list[StoredTurn]:
     """The turns with the longest time to the first token, slowest first."""
-    columns = "".join(f" AND {column} = ?" for column in (only or {}))
-    where = f"ttft IS NOT NULL AND started >= ?{columns} ORDER BY ttft DESC LIMIT ?"
-    return _turns(connection, where, (since, *(only or {}).values(), count))
+    where, given = _where(since, only)
+    # Found without their timelines, which are longer than all the rest.
+    found = f"SELECT id {where} AND ttft IS NOT NULL ORDER BY ttft DESC LIMIT ?"
+    return _turns(connection, f"turn.id IN ({found}) ORDER BY ttft DESC", (*given, count))
+
+
+def _where(since: float, only: Mapping[str, str] | None) -> tuple[str, tuple[Any, ...]]:
+    """The turns since `since` with `only` these values, and what stands for the question marks."""
+    kinds, values = "".join(f" AND {column} = ?" for column in only or ()), tuple((only or {}).values())
+    where = f"FROM turn WHERE kind IN (SELECT id FROM turn_kind WHERE 1{kinds})" if kinds else "FROM turn WHERE 1"
+    if not since:  # all of them: no index is of help
+        return where, values
+    return f"{where} AND started >= ?", (*values, since)
 
 
 def since(connection: sqlite3.Connection, moment: float, only: Mapping[str, str] | None = None) -> list[StoredTurn]:

@@ -7,12 +7,15 @@ cancelled. The cached share is that of the prompts' tokens, over the turns whose
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 import msgspec
 
+from backends.backend import Feature
 from backends.telemetry.spread import Spread, spread_of_sorted
 
 Dimension = Literal["backend", "model", "feature", "day"]
@@ -31,7 +34,7 @@ class Cell(msgspec.Struct, kw_only=True):
 
     backend: str
     model: str
-    feature: str
+    feature: Feature
     day: str
     turns: int = 0
     failed: int = 0
@@ -43,7 +46,13 @@ class Cell(msgspec.Struct, kw_only=True):
     draft_tokens: int = 0
     accepted_tokens: int = 0
     cost: float | None = None
-    values: dict[Metric, list[float]] = {}
+    values: dict[Metric, Sequence[float]] = {}
+
+
+_ADDED = (
+    *("turns", "failed", "cancelled", "good", "tokens", "prompt_tokens", "cached_tokens", "draft_tokens"),
+    "accepted_tokens",
+)
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -76,32 +85,54 @@ class Statistics(msgspec.Struct, frozen=True):
 
 def statistics(cells: Sequence[Cell], dimensions: Iterable[Dimension] = DIMENSIONS) -> Statistics:
     """What the turns in `cells` come to."""
-    return Statistics(summed("all", cells), {dimension: _grouped(cells, dimension) for dimension in dimensions})
+    whole = _over_days(cells)
+    by = {dimension: _grouped(cells if dimension == "day" else whole, dimension) for dimension in dimensions}
+    return Statistics(summed("all", whole), by)
 
 
-def summed(name: str, cells: Sequence[Cell]) -> Group:
+def summed(name: str, cells: Iterable[Cell]) -> Group:
     """All of `cells` as one group."""
-    turns, cancelled = sum(cell.turns for cell in cells), sum(cell.cancelled for cell in cells)
-    costs = [cell.cost for cell in cells if cell.cost is not None]
+    one = _added(Cell(backend="", model="", feature="chat", day=""), cells)
     return Group(
         name=name,
-        turns=turns,
-        **{metric: spread_of_sorted(merged(cells, metric)) for metric in METRICS},
-        tokens=sum(cell.tokens for cell in cells),
-        error_rate=sum(cell.failed for cell in cells) / turns if turns else 0.0,
-        cancel_rate=cancelled / turns if turns else 0.0,
-        goodput=_share(sum(cell.good for cell in cells), turns - cancelled),
-        cached_share=_share(sum(cell.cached_tokens for cell in cells), sum(cell.prompt_tokens for cell in cells)),
-        accepted_share=_share(sum(cell.accepted_tokens for cell in cells), sum(cell.draft_tokens for cell in cells)),
-        cost=sum(costs) if costs else None,
+        turns=one.turns,
+        **{metric: spread_of_sorted(one.values[metric]) for metric in METRICS},
+        tokens=one.tokens,
+        error_rate=one.failed / one.turns if one.turns else 0.0,
+        cancel_rate=one.cancelled / one.turns if one.turns else 0.0,
+        goodput=_share(one.good, one.turns - one.cancelled),
+        cached_share=_share(one.cached_tokens, one.prompt_tokens),
+        accepted_share=_share(one.accepted_tokens, one.draft_tokens),
+        cost=one.cost,
     )
 
 
-def merged(cells: Iterable[Cell], metric: Metric) -> list[float]:
-    """All values of `metric`, in order."""
-    values: list[float] = []
+def _over_days(cells: Iterable[Cell]) -> list[Cell]:
+    """One cell for all days of a backend, model and feature: the other dimensions have few of those to go through."""
+    days: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
     for cell in cells:
-        values += cell.values.get(metric, ())
+        days[cell.backend, cell.model, cell.feature].append(cell)
+    return [_added(some[0], some) for some in days.values()]
+
+
+def _added(named: Cell, cells: Iterable[Cell]) -> Cell:
+    """What `cells` add up to, named like `named`."""
+    cells = list(cells)
+    costs = [cell.cost for cell in cells if cell.cost is not None]
+    return msgspec.structs.replace(
+        named,
+        **{field: sum(getattr(cell, field) for cell in cells) for field in _ADDED},
+        cost=math.fsum(costs) if costs else None,
+        values={metric: merged(cells, metric) for metric in METRICS},
+    )
+
+
+def merged(cells: Iterable[Cell], metric: Metric) -> Sequence[float]:
+    """All values of `metric`, in order."""
+    runs = [run for cell in cells if (run := cell.values.get(metric))]
+    if len(runs) == 1:
+        return runs[0]
+    values = list(itertools.chain.from_iterable(runs))
     values.sort()  # runs that are in order are merged, not sorted again
     return values
 

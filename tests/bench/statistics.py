@@ -20,6 +20,7 @@ import msgspec
 from backends.events import Done, Meta, Token
 from backends.telemetry.spread import percentile
 from backends.telemetry.stages import Span
+from backends.telemetry.statistics import METRICS
 from backends.telemetry.timeline import Asked, Timeline
 from backends.telemetry.turns import numbers_of
 from tui import turn_table
@@ -47,7 +48,7 @@ def random_timeline(rng: random.Random, tokens: int = 342) -> Timeline:
 
 
 def filled(path: Path, turns: int, days: int = 60) -> None:
-    """A history with so many turns."""
+    """A history with so many turns: a few timelines, but every time another."""
     rng = random.Random(1)
     some = [random_timeline(rng) for _ in range(200)]
     stored = [(numbers_of(timeline, 0.0), timeline.dump()) for timeline in some]
@@ -57,7 +58,8 @@ def filled(path: Path, turns: int, days: int = 60) -> None:
         for number in range(turns):
             numbers, timeline = stored[number % len(stored)]
             started = begun + days * DAY_S * number / turns
-            turn_table.insert(connection, None, msgspec.structs.replace(numbers, started=started), timeline)
+            times = {name: ms * rng.uniform(0.8, 1.25) for name in METRICS if (ms := getattr(numbers, name))}
+            turn_table.insert(connection, None, msgspec.structs.replace(numbers, started=started, **times), timeline)
 
 
 def recording_ms(path: Path, count: int = 300) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from backends.telemetry.alerts import ENOUGH_TURNS, THRESHOLDS, alerts
@@ -9,10 +11,10 @@ from backends.telemetry.spread import spread
 from backends.telemetry.statistics import Cell, Metric, statistics, summed
 
 
-def cell(day: str = "2026-11-22", turns: int = 10, backend: str = "box", **more: object) -> Cell:
+def cell(day: str = "2026-11-22", turns: int = 10, backend: str = "box", **more: Any) -> Cell:
     values: dict[Metric, list[float]] = {"ttft": [100.0] * turns, "tpot": [20.0] * turns, "total": [900.0] * turns}
-    fields: dict[str, object] = {"model": "m", "feature": "chat", "good": turns, "values": values} | more
-    return Cell(backend=backend, day=day, turns=turns, **fields)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {"model": "m", "feature": "chat", "good": turns, "values": values, **more}
+    return Cell(backend=backend, day=day, turns=turns, **fields)
 
 
 def test_percentiles_are_over_all_turns_of_a_group_and_not_means_of_means() -> None:
@@ -54,7 +56,7 @@ def test_nothing_is_known_of_nothing() -> None:
         ({"prompt_tokens": 100, "cached_tokens": 20, "cancelled": 4}, []),
     ],
 )
-def test_each_threshold_of_the_design(broken: dict[str, object], words: list[str]) -> None:
+def test_each_threshold_of_the_design(broken: dict[str, Any], words: list[str]) -> None:
     assert [str(alert) for alert in alerts(summed("all", [cell(turns=40, **broken)]))] == words
 
 
