@@ -25,9 +25,11 @@ from backends.telemetry.timeline import Outcome, Timeline
 APART = 0.005
 """Seconds between the first requests of two clients: all at once they would wait for each other here, not there."""
 
-
 TICK = 0.0015
 """Seconds that a timer of the event loop may be late."""
+
+_RARELY = 1_000
+"""Collections of the middle generation per one of the oldest, which holds hundreds of connections."""
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
@@ -114,20 +116,25 @@ async def run(
                 for number in range(load.concurrency):
                     group.create_task(_client(backend, requests, due, begun, take, number * APART))
             else:
+                request = next(requests)  # made before it is due, here and below: making it is not asking
                 async for at in _paced(due, begun):
-                    group.create_task(_one(backend, next(requests), begun, begun + at, take))
+                    group.create_task(_one(backend, request, begun, begun + at, take))
+                    request = next(requests)
         return Run(tuple(results), time.perf_counter() - begun, begun)
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Nothing that is there by now is looked through for garbage: with all that is imported that takes 20 ms and more,
-    in which a hundred streams would wait to be stamped."""
+    in which a hundred streams would wait to be stamped. What is made from now on only while it is young."""
     gc.collect()
     gc.freeze()
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, _RARELY)
     try:
         yield
     finally:
+        gc.set_threshold(young, middle, old)
         gc.unfreeze()
 
 
@@ -184,8 +191,10 @@ async def _client(
 ) -> None:
     """One client of a closed loop; its first request goes out `after` seconds."""
     await asyncio.sleep(after)
+    request = next(requests)
     for at in due:
-        await _one(backend, next(requests), begun, begun + at, take)
+        await _one(backend, request, begun, begun + at, take)
+        request = next(requests)
 
 
 async def _one(

@@ -166,12 +166,12 @@ class EventStream:
 
     async def _answer(self) -> httpx.Response:
         """Send the request, and read the head of the answer. Raises BackendError."""
-        reused = self._client.connected
         try:
             try:
                 response = await self._send()
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-                if not (reused and self._resend) or self._client.closed:
+                is_reused = self.timing.connect_start is None
+                if not (is_reused and self._resend) or self._client.closed:
                     raise
                 response = await self._send()
         except httpx.HTTPError as error:

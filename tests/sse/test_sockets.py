@@ -65,6 +65,19 @@ async def test_more_than_any_buffer_holds_passes_both_ways(tmp_path: Path) -> No
         assert got == data
 
 
+@pytest.mark.parametrize("body", [b"{}", b""])
+async def test_the_head_of_a_post_goes_out_with_its_body(tmp_path: Path, body: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with connected(tmp_path) as (stream, other):
+        await stream.write(head)
+        with pytest.raises(BlockingIOError):
+            other.recv(100)
+        await stream.write(body)
+        assert other.recv(100) == head + body
+        await stream.write(b"GET / HTTP/1.1\r\n\r\n")  # nothing follows that
+        assert other.recv(100).startswith(b"GET")
+
+
 async def test_a_sender_is_stopped_while_nobody_reads(tmp_path: Path) -> None:
     async with connected(tmp_path) as (_, other):
         sent = 0
