@@ -159,6 +159,30 @@ async def long_prompt(backend: Backend, scale: Scale, seed: int) -> Values:
     return {"worst gap ms": max(_worst_gap(it.stamps, sent, until) for it in running), "ttft ms": _ttft(result)}
 
 
+async def prompts_beside_answers(backend: Backend, scale: Scale, seed: int) -> Values:
+    """Four answers stream when six prompts arrive at once: the p95 of their gaps until the last one's first token, and
+    the prompts' mean TTFT. What is good for one of them is bad for the other: `objective` and `max_gap_ms`."""
+    rng = random.Random(seed)
+    prompts = [_ask(words(rng, scale.prompt), 2) for _ in range(6)]
+    for prompt in prompts:
+        await _prepare(backend, prompt)
+    running = [Reader(backend, _ask(words(rng, 16), 16 * scale.decode)) for _ in range(4)]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(reader.read()) for reader in running]
+        for reader in running:
+            await reader.streaming.wait()
+        sent = time.perf_counter()
+        results = await asyncio.gather(*(_answered(backend, prompt) for prompt in prompts))
+        until = sent + max(_ttft(result) for result in results) / 1000
+        for task in tasks:
+            task.cancel()
+    gaps = sorted(gap for reader in running for gap in _gaps(reader.stamps, sent, until))
+    return {
+        "gap ms": 1000 * gaps[int(0.95 * len(gaps))],
+        "ttft ms": sum(_ttft(result) for result in results) / len(results),
+    }
+
+
 def cancel(in_prefill: bool) -> Cell:
     """One slot: from a client's disconnect, in decode or in a long prefill, to the first token of who waited for it."""
 
@@ -276,10 +300,15 @@ class Reader:
 
 
 def _worst_gap(stamps: Sequence[float], begin: float, end: float) -> float:
-    """The longest time without a chunk that lies at least partly between `begin` and `end`, in milliseconds."""
+    """The longest of `_gaps`, in milliseconds."""
+    return 1000 * max(_gaps(stamps, begin, end))
+
+
+def _gaps(stamps: Sequence[float], begin: float, end: float) -> list[float]:
+    """The times without a chunk that lie at least partly between `begin` and `end`, in seconds; never none."""
     inside = [later - earlier for earlier, later in itertools.pairwise(stamps) if later >= begin and earlier <= end]
     silent = end - max((stamp for stamp in stamps if stamp <= end), default=begin)  # nothing came until the end
-    return 1000 * max([*inside, silent])
+    return [*inside, silent]
 
 
 def _failed(error: Error) -> BackendError:

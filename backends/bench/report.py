@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from backends.bench.record import Record
 from backends.bench.statistics import median, ratio
 from backends.bench.suite import PREDICTED, Comparison, Entry, Setup
+from backends.bench.tradeoff import trade_off
 
 _HEAD = (
     "| | ours | against | ratio [95 %] | reach | |",
@@ -21,6 +22,7 @@ def markdown(record: Record, plan: Sequence[tuple[str, Sequence[Setup]]]) -> str
         rows = list(_rows(record, model, setups))
         if rows:
             parts.append("\n".join([f"Model {model}:", "", *_HEAD, *rows]))
+            parts += trade_off(record, model)
     return "\n\n".join(parts)
 
 

@@ -253,6 +253,31 @@ def _predicted_gains(record: Record, model: str) -> list[float]:
     return gains
 
 
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    f"ttft, {gap} ms": {"objective": "ttft", "max_gap_ms": float(gap)} for gap in (25, 50, 100, 200)
+} | {"throughput": {"objective": "throughput"}}
+"""What `objective` and `max_gap_ms` may be, from the smoothest answers to the quickest prompts."""
+
+TRADE_OFF = "objectives"
+"""The entry that tradeoff.py draws."""
+
+
+def objectives() -> Setup:
+    """What running answers and arriving prompts cost each other."""
+    default, *others = ("ttft, 100 ms", "throughput")
+    compared = tuple(
+        Comparison(f"6 prompts beside 4 answers, {what}: {default} / {other}", key, default, other, None, False)
+        for other in others
+        for what, key in (("p95 gap of the answers, ms", "gap ms"), ("mean TTFT of the prompts, ms", "ttft ms"))
+    )
+    return Setup(
+        TRADE_OFF,
+        PLAIN | {"max_streams": 10, "n_ctx": 8_192, "kv_cells": 32_768},
+        tuple(Contender(name, options=options) for name, options in OBJECTIVES.items()),
+        (Entry(TRADE_OFF, cells.prompts_beside_answers, tuple(OBJECTIVES), compared, 3),),
+    )
+
+
 def speculating(acceptance: str, temperature: float) -> Setup:
     """Drafts that are right as often as `acceptance` says, on both servers, with and without."""
     ours, theirs = f"{OURS} + draft", f"{RIVAL} + draft"
@@ -290,7 +315,7 @@ def speculating(acceptance: str, temperature: float) -> Setup:
 
 def setups() -> list[Setup]:
     """Everything that is measured on a model."""
-    return [serving(), cancelling(), inside(), batching()]
+    return [serving(), cancelling(), inside(), batching(), objectives()]
 
 
 def speculation_setups() -> list[Setup]:

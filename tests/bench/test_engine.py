@@ -9,13 +9,24 @@ import msgspec
 import pytest
 
 from backends.backend import Backend
-from backends.bench.cells import Scale, Values
+from backends.bench.cells import Scale, Values, prompts_beside_answers
 from backends.bench.engine import Bench, Measuring, Subject
+from backends.bench.in_process import engine_here
 from backends.bench.models import Shape, make
 from backends.bench.record import Record, open_record
 from backends.bench.report import markdown
 from backends.bench.servers import rival_flags
-from backends.bench.suite import OURS, PREDICTED, Comparison, Contender, Entry, Setup, setups, speculation_setups
+from backends.bench.suite import (
+    OURS,
+    PREDICTED,
+    TRADE_OFF,
+    Comparison,
+    Contender,
+    Entry,
+    Setup,
+    setups,
+    speculation_setups,
+)
 from backends.bench.wire import Chunk, Timings, completion_events
 from backends.engine import EngineOptions
 from backends.errors import BackendError
@@ -130,6 +141,26 @@ def test_llama_servers_frames_become_our_events() -> None:
     assert isinstance(meta, Meta)
     assert (meta.prompt_tokens, meta.cached_tokens, meta.draft_tokens, meta.accepted_tokens) == (35, 30, 20, 9)
     assert msgspec.structs.replace(done, latency=0.0) == Done(12, 0.0, "length")
+
+
+def test_what_objectives_trade_is_drawn() -> None:
+    record = Record({})
+    for name, gap, ttft in (("ttft, 100 ms", 20.0, 4000.0), ("throughput", 200.0, 1000.0)):
+        record.of("T", TRADE_OFF, name).append({"gap ms": gap, "ttft ms": ttft})
+    drawing = markdown(record, [("T", setups())]).splitlines()
+    smooth, quick = [line for line in drawing if line.startswith("    ")]
+    assert smooth.split("gap")[0].strip() == "ttft, 100 ms"
+    assert smooth.count("#") == 2 + 20
+    assert quick.count("#") == 20 + 5
+    assert {"20", "4,000"} < set(smooth.split())
+
+
+async def test_prompts_beside_answers_are_measured(tmp_path: Path) -> None:
+    options = EngineOptions(model=str(make(TINY, tmp_path)), n_ctx=512, kv_cells=4096, max_streams=10, n_threads=1)
+    async with engine_here(options) as engine:
+        values = await prompts_beside_answers(engine, Scale(decode=16, prompt=64), 1)
+    assert values["gap ms"] > 0
+    assert values["ttft ms"] > 0
 
 
 def test_the_gain_of_batching_stands_beside_what_the_cost_of_steps_predicts() -> None:

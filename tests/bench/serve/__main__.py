@@ -8,31 +8,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
-import re
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.request import urlopen
 
 from tests.bench.serve.crowd import Crowd, Tally, keep_asking
+from tests.bench.serve.service import Use, family, serving, streams_left, use_of
 from tests.counterparts.llama_server import running
 
+_CONFIG = 'backend = "demo"\n[backends.demo]\ntype = "local"\nmax_queue = 256\n'
+"""The demo model, without documents."""
+
 _SETTLE_S = 80.0  # longer than idle connections between our own processes are kept
-
-
-@dataclass(frozen=True)
-class Use:
-    """What processes hold: resident memory in MiB and open descriptors."""
-
-    mib: float
-    descriptors: int
 
 
 def main() -> None:
@@ -43,11 +31,10 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=48)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        with _llmchat(Path(folder)) as (port, pid):
+        with serving(Path(folder), _CONFIG) as (port, pid):
             _measure("llmchat serve", port, pid, "demo", options)
-            with urlopen(f"http://127.0.0.1:{port}/metrics") as page:
-                states = re.findall(r'llmchat_streams\{state="(\w+)"\} (\d+)', page.read().decode())
-            print(f"  streams left: {', '.join(f'{state} {count}' for state, count in states)}")
+            left = streams_left(port).items()
+            print(f"  streams left: {', '.join(f'{state} {count}' for state, count in left)}")
         with running(Path(folder) / "log") as url:
             if url is not None:
                 port = int(url.rpartition(":")[2])
@@ -59,12 +46,12 @@ def _measure(name: str, port: int, pid: int, model: str, options: argparse.Names
     body: dict[str, object] = {"model": model, "messages": [question], "max_tokens": options.tokens, "docs": False}
     crowd = Crowd(port, body)
     asyncio.run(keep_asking(crowd, 4, 0.0))  # warm
-    before = _use(pid)
+    before = use_of(pid)
     began = time.perf_counter()
     peak, tally = asyncio.run(_under_load(crowd, pid, options))
     took = time.perf_counter() - began
     until = time.perf_counter() + _SETTLE_S
-    while (after := _use(pid)).descriptors > before.descriptors and time.perf_counter() < until:
+    while (after := use_of(pid)).descriptors > before.descriptors and time.perf_counter() < until:
         time.sleep(1.0)
     _report(name, tally, took, options.clients, before, peak, after)
 
@@ -73,11 +60,11 @@ async def _under_load(crowd: Crowd, pid: int, options: argparse.Namespace) -> tu
     async def watch() -> None:
         nonlocal peak
         while True:
-            now = _use(pid)
+            now = use_of(pid)
             peak = Use(max(peak.mib, now.mib), max(peak.descriptors, now.descriptors))
             await asyncio.sleep(1.0)
 
-    peak = _use(pid)
+    peak = use_of(pid)
     watching = asyncio.create_task(watch())
     tally = await keep_asking(crowd, options.clients, time.perf_counter() + options.seconds)
     watching.cancel()
@@ -97,64 +84,9 @@ def _report(name: str, tally: Tally, took: float, clients: int, before: Use, pea
     print(f"  descriptors: {before.descriptors} before, {peak.descriptors} at most, {after.descriptors} after")
 
 
-@contextmanager
-def _llmchat(folder: Path) -> Iterator[tuple[int, int]]:
-    """The port and the process of a service on the demo model, without documents."""
-    config = folder / "config.toml"
-    config.write_text('backend = "demo"\n[backends.demo]\ntype = "local"\nmax_queue = 256\n')
-    environment = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
-    command = [sys.executable, "-m", "tui", "serve", "--config", str(config), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
-        try:
-            assert process.stdout is not None
-            address = process.stdout.readline()
-            port = int(re.findall(r":(\d+) ", address)[0])
-            _wait_until_ready(port)
-            yield port, process.pid
-        finally:
-            process.terminate()
-
-
-def _wait_until_ready(port: int) -> None:
-    while True:
-        try:
-            with urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
-                if json.load(answer)["status"] == "ready":
-                    return
-        except OSError:
-            time.sleep(0.1)
-
-
-def _use(pid: int) -> Use:
-    """Of process `pid` and all that it started."""
-    mib, descriptors = 0.0, 0
-    for each in _family(pid):
-        folder = Path("/proc") / str(each)
-        try:
-            resident = int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-            mib += resident / 2**20
-            descriptors += len(list((folder / "fd").iterdir()))
-        except OSError:
-            continue  # it ended meanwhile
-    return Use(mib, descriptors)
-
-
-def _family(pid: int) -> list[int]:
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, IndexError):
-            continue
-    family = [pid]
-    for each in family:
-        family += [child for child, parent in parents.items() if parent == each]
-    return family
-
-
 def _listener(port: int) -> int:
     """The child of ours that listens on `port`."""
-    for pid in _family(os.getpid())[1:]:
+    for pid in family(os.getpid())[1:]:
         if str(port) in Path(f"/proc/{pid}/cmdline").read_text():
             return pid
     raise SystemExit(f"nobody of ours listens on {port}")
