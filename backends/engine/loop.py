@@ -19,7 +19,7 @@ from backends.engine.queue import Queue
 from backends.engine.residency import Residency
 from backends.engine.runner import Runner
 from backends.engine.running import Running
-from backends.engine.scheduler import Active, plan_step, prefill_budget
+from backends.engine.scheduler import Active, most_at_once, plan_step, prefill_budget
 from backends.engine.sequence import Sequence
 from backends.engine.speculation import Speculation
 from backends.engine.step import Stepper
@@ -185,13 +185,13 @@ class StepLoop:
     def _prefill_budget(self, active: list[Active]) -> int:
         """Tokens of prompts for the next step."""
         options, pace = self._options, self._pace
+        longest = math.inf if self._is_abortable else LONGEST_STEP
         if options.prefill_chunk:
             budget = options.prefill_chunk
         elif options.objective == "throughput":
-            budget = options.n_ubatch
+            budget = most_at_once(options.n_ubatch, pace.prompt_token, longest)
         else:
             decoding = any(it.pending == 1 for it in active)
             gap = options.max_gap_ms / 1000
-            longest = math.inf if self._is_abortable else LONGEST_STEP
             budget = prefill_budget(decoding, pace.plain, pace.prompt_token, gap, longest)
         return budget if self._running.hint is None else min(HINT_CHUNK, budget)

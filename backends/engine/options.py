@@ -57,7 +57,8 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
       request has waited for `max_queue_ms`; "dynamic" takes them by their place and does not wait when nobody else is
       coming, "static" takes those of similar size. Neither makes anybody wait for memory any longer.
     - `objective`: "ttft": short prompts before long ones, and prompts in chunks that keep running answers smooth;
-      "throughput": prompts in the order they came, as many tokens per step as llama.cpp computes at once.
+      "throughput": prompts in the order they came, as many tokens per step as llama.cpp computes at once (on a
+      GPU, where a step cannot be aborted, as many as it computes in 50 ms).
     - `max_gap_ms`: with "ttft", how long a step with part of a prompt in it should take: what it costs is measured, and
       the parts are cut accordingly. Where that would make a prompt more than an eighth slower than alone, it is longer.
     - `prefill_chunk`: tokens of prompts per step, always, instead (0: measured, as said).

@@ -236,6 +236,7 @@ class Residency:
         size = prefix.tokens * self._runner.info.kv_bytes_per_token
         if prefix.tokens < MIN_RESTORED or size > self.cache.limit:
             return False
+        self.cache.make_room(size, prefix)  # before the copy is there: together they would exceed the limit
         begun = time.perf_counter()
         state = self._runner.save(prefix.slot)
         self.costs.saved(state.nbytes, time.perf_counter() - begun)

@@ -122,6 +122,13 @@ def prefill_budget(decoding: bool, plain: float, prompt_token: float, gap: float
     return int(max(MIN_CHUNK, min(max(least, aim), (longest - plain) / prompt_token)))
 
 
+def most_at_once(tokens: int, prompt_token: float, longest: float = math.inf) -> int:
+    """`tokens` of prompts for the next step, or as many as take no longer than `longest` seconds, at `prompt_token`
+    seconds each (0: not known yet); but no fewer than `MIN_CHUNK`."""
+    fitting = longest / prompt_token if prompt_token > 0 else math.inf
+    return int(min(tokens, max(MIN_CHUNK, fitting)))
+
+
 def places(line: Items[Feature], running: Items[Feature], streams: int, patient: int) -> list[int]:
     """Who of the waiting `line` gets a free stream, by their index: in this order, as long as there are any.
 

@@ -224,7 +224,18 @@ async def test_the_copies_never_take_more_than_their_limit(start: StartEngine, m
     """About 200 tokens of 768 bytes each: 1 MiB holds six of eight conversations, the last ones."""
     engine = await start(kv_host_mib=1)
     systems = [f"{number} " + SYSTEM for number in range(8)]
+    save, peak = Runner.save, 0
+
+    def watched(self: Runner, slot: int) -> Any:
+        nonlocal peak
+        state = save(self, slot)
+        assert engine._steps is not None
+        peak = max(peak, engine._steps._memory.cache.state_bytes + state.nbytes)
+        return state
+
+    monkeypatch.setattr(Runner, "save", watched)
     firsts = [await answer_to(engine, chat("pause", system=system)) for system in systems]
+    assert 600_000 < peak < (1 << 20) + 4096, "nor while a copy is made, but for its head"
     kept = (await settled(engine)).cache
     assert 4 <= len(kept) <= 7
     assert 600_000 < kept.state_bytes <= 1 << 20

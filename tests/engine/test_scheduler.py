@@ -27,6 +27,7 @@ from backends.engine.scheduler import (
     answer_limit,
     batch_is_formed,
     expected_waits,
+    most_at_once,
     place_in_line,
     places,
     plan_step,
@@ -111,6 +112,15 @@ def test_where_a_step_cannot_be_aborted_it_is_never_long(
 ) -> None:
     tokens = prefill_budget(decoding, plain, token, 0.1, longest)
     assert tokens == MIN_CHUNK or tokens * token + decoding * plain <= longest
+
+
+@given(st.integers(1, 4096), seconds, st.floats(0.02, 1.0))
+def test_nor_where_most_tokens_a_second_are_wanted(tokens: int, token: float, longest: float) -> None:
+    budget = most_at_once(tokens, token, longest)
+    assert budget <= tokens
+    assert budget <= MIN_CHUNK or budget * token <= longest * (1 + 1e-9)
+    assert budget in (tokens, MIN_CHUNK) or (budget + 1) * token >= longest * (1 - 1e-9), "as many as that allows"
+    assert most_at_once(tokens, token) == most_at_once(tokens, 0.0, longest) == tokens
 
 
 def test_before_anything_is_measured_the_budget_is_cautious() -> None:
