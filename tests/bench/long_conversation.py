@@ -21,15 +21,17 @@ from pathlib import Path
 
 from tests.bench.screen import process_usage
 from tests.bench.screen.answer import script
-from tests.bench.screen.clients import ROOT
 from tests.bench.screen.measures import percentile
 from tests.bench.screen.recorded_terminal import COLUMNS, LINES, RecordedTerminal
+from tests.bench.screen.stage import surroundings
 from tui.history import History
 
 PROMPT = "Ask anything"
 PAGE_UP, PAGE_DOWN, HOME, END, FIND = "\x1b[5~", "\x1b[6~", "\x1b[1;5H", "\x1b[1;5F", "\x06"
 LONG_ANSWERS = {7: 10_000, 23: 4_000, 41: 2_500}
 """Tokens of the answers that are longer than the others, by their number; about 5.5 bytes each."""
+LONGEST = 30
+"""The number of the answer that --huge makes 1 MB long."""
 LETTER = "\u0436"
 """A letter that nothing else on the screen has."""
 PATIENCE = 60.0
@@ -93,23 +95,11 @@ def _write(home: Path, tokens: int, *, huge: bool) -> str:
     return middle
 
 
-LONGEST = 30
-"""The number of the answer that --huge makes 1 MB long."""
-
-
 @contextmanager
 def _chat(home: Path) -> Iterator[RecordedTerminal]:
     command = [sys.executable, "-m", "tui", "--config", str(home / "config.toml"), "--continue"]
     command += ["--url", "http://127.0.0.1:9/v1", "--model", "none"]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
-        "HOME": str(home),
-        "TERM": "xterm-256color",
-        "COLORTERM": "truecolor",
-        "LANG": "C.UTF-8",
-    }
-    with RecordedTerminal(command, environment, home) as terminal:
+    with RecordedTerminal(command, surroundings(home), home) as terminal:
         yield terminal
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +51,23 @@ class CheckedLoop(StepLoop):
         self.check()
 
 
-@pytest.fixture
-async def start(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartEngine]:
-    """`await start(**options)`: a ready engine on `tiny`, closed at the end of the test."""
+@asynccontextmanager
+async def starting(model: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartEngine]:
+    """`await start(**options)`: a ready engine on `model`, closed at the end, its cells checked after every step."""
     monkeypatch.setattr("backends.engine.loop.StepLoop", CheckedLoop)
     async with AsyncExitStack() as stack:
 
-        async def start_engine(**options: Any) -> Engine:
-            engine = Engine(EngineOptions(**({"model": str(tiny)} | EXACT | options)))
+        async def start(**options: Any) -> Engine:
+            engine = Engine(EngineOptions(**({"model": str(model)} | EXACT | options)))
             stack.push_async_callback(engine.aclose)
             await engine.ready()
             return engine
 
-        yield start_engine
+        yield start
+
+
+@pytest.fixture
+async def start(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartEngine]:
+    """See `starting`; on `tiny`."""
+    async with starting(tiny, monkeypatch) as start:
+        yield start

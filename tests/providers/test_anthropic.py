@@ -17,25 +17,16 @@ from backends.events import Done, Error, Event, Meta, Reasoning, Token, is_termi
 from backends.providers.anthropic import Anthropic, MessageReader, Options, request_body
 from backends.sse.placement import Timing
 from tests.fakes.anthropic_server import MODEL, anthropic_server, end, error, event, start, stop, text
+from tests.providers.reading import events_of, of
 
 PATIENCE = 20.0
 REQUEST = ChatRequest((Message("system", "be brief"), Message("user", "one two")), max_tokens=9)
 
 
 def read(*pieces: bytes) -> list[Event]:
-    """The events of some frames that arrive 10 ms apart, and of the end of the body."""
+    """The events of some frames."""
     reader = MessageReader(Timing(), "server", secrets=("sk-secret",))
-    found: list[Event] = []
-    now = 100.0
-    for piece in pieces:
-        found += reader.read(piece.decode().partition("data: ")[2], now)
-        now += 10.0
-    return found + reader.end(now)
-
-
-def of(kind: type[Any], found: list[Event]) -> list[Any]:
-    """The events of one kind."""
-    return [event for event in found if isinstance(event, kind)]
+    return events_of(reader, (piece.decode().partition("data: ")[2] for piece in pieces))
 
 
 class TestEvents:

@@ -28,8 +28,6 @@ QUESTION = " ".join(f"Line {number} of a longer question about plans and refunds
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server for all tests."""
     with running(tmp_path_factory.mktemp("llama-server") / "log") as url:
-        if url is None:
-            pytest.skip("no llama-server: pip install xllamacpp, or name a binary in LLMCHAT_LLAMA_SERVER")
         yield url
 
 

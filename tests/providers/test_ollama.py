@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 import msgspec
 import pytest
@@ -17,25 +16,15 @@ from backends.sse.placement import Timing
 from backends.telemetry.stages import Span
 from tests.fakes.http_server import CUT, Step, event_stream, http_server, response
 from tests.fakes.ollama_server import LINES, MODEL, last, line, ollama_server
+from tests.providers.reading import events_of, of
 
 PATIENCE = 20.0
 REQUEST = ChatRequest((Message("user", "one two"),), max_tokens=9)
 
 
 def read(*lines: bytes) -> list[Event]:
-    """The events of some lines that arrive 10 ms apart, and of the end of the body."""
-    reader = LineReader(Timing(send_end=5.0), "server")
-    found: list[Event] = []
-    now = 100.0
-    for each in lines:
-        found += reader.read(each.decode(), now)
-        now += 10.0
-    return found + reader.end(now)
-
-
-def of(kind: type[Any], found: list[Event]) -> list[Any]:
-    """The events of one kind."""
-    return [event for event in found if isinstance(event, kind)]
+    """The events of some lines."""
+    return events_of(LineReader(Timing(send_end=5.0), "server"), (line.decode() for line in lines))
 
 
 class TestLines:

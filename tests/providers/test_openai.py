@@ -20,25 +20,16 @@ from backends.sse.placement import Timing
 from backends.telemetry.stages import Span
 from tests.fakes.http_server import CLOSE, CUT, Request, Script, Step, event_stream, http_server, response
 from tests.fakes.openai_server import MODEL, chunk, data, error, models, openai_server, usage
+from tests.providers.reading import events_of, of
 
 PATIENCE = 20.0
 REQUEST = ChatRequest((Message("user", "one two"),), max_tokens=9)
 
 
 def read(*chunks: bytes, first_at: float = 100.0, timing: Timing | None = None) -> list[Event]:
-    """The events of some chunks that arrive 10 ms apart, and of the end of the body."""
-    reader = ChunkReader(timing or Timing(), "server")
-    found: list[Event] = []
-    now = first_at
-    for each in chunks:
-        found += reader.read(each.decode().removeprefix("data: ").strip(), now)
-        now += 10.0
-    return found + reader.end(now)
-
-
-def of(kind: type[Any], found: list[Event]) -> list[Any]:
-    """The events of one kind."""
-    return [event for event in found if isinstance(event, kind)]
+    """The events of some chunks."""
+    pieces = (chunk.decode().removeprefix("data: ").strip() for chunk in chunks)
+    return events_of(ChunkReader(timing or Timing(), "server"), pieces, first_at)
 
 
 KEYS = (

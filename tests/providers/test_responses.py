@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 import msgspec
 import pytest
@@ -16,25 +15,15 @@ from backends.providers.responses import Options, ResponseReader, Responses, req
 from backends.sse.placement import Timing
 from tests.fakes.openai_server import MODEL
 from tests.fakes.responses_server import counts, event, responses_server, text, whole
+from tests.providers.reading import events_of, of
 
 PATIENCE = 20.0
 REQUEST = ChatRequest((Message("system", "be brief"), Message("user", "one two")), max_tokens=9)
 
 
 def read(*pieces: bytes) -> list[Event]:
-    """The events of some frames that arrive 10 ms apart, and of the end of the body."""
-    reader = ResponseReader(Timing(), "server")
-    found: list[Event] = []
-    now = 100.0
-    for piece in pieces:
-        found += reader.read(piece.decode().partition("data: ")[2], now)
-        now += 10.0
-    return found + reader.end(now)
-
-
-def of(kind: type[Any], found: list[Event]) -> list[Any]:
-    """The events of one kind."""
-    return [event for event in found if isinstance(event, kind)]
+    """The events of some frames."""
+    return events_of(ResponseReader(Timing(), "server"), (piece.decode().partition("data: ")[2] for piece in pieces))
 
 
 CREATED = event("response.created", response=whole("in_progress"))

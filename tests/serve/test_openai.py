@@ -42,6 +42,10 @@ def public() -> Public:
     return Public(Models("tiny"))
 
 
+SCRIPT = (Status("prefilling"), TOLD, Reasoning("Hm."), SOURCE, Token("Yes "), Token("[S1]"), LAST, Done(2, 9.0))
+"""An answer with a thought, a source and its numbers."""
+
+
 def chunks(response: httpx.Response) -> list[dict[str, Any]]:
     """The chunks of a stream, without its last word."""
     *data, last = [line[6:] for line in response.text.splitlines() if line.startswith("data: ")]
@@ -56,17 +60,7 @@ async def post(service: Service, **more: Any) -> httpx.Response:
 
 class TestWhole:
     async def test_a_completion(self, start: Start, public: Public) -> None:
-        script = (
-            Status("prefilling"),
-            TOLD,
-            Reasoning("Hm."),
-            SOURCE,
-            Token("Yes "),
-            Token("[S1]"),
-            LAST,
-            Done(2, 9.0),
-        )
-        service = await start(Scripted(*script), public=public)
+        service = await start(Scripted(*SCRIPT), public=public)
 
         response = await post(service)
 
@@ -130,17 +124,7 @@ class TestWhole:
 
 class TestChunks:
     async def test_a_stream(self, start: Start, public: Public) -> None:
-        script = (
-            Status("prefilling"),
-            TOLD,
-            Reasoning("Hm."),
-            SOURCE,
-            Token("Yes "),
-            Token("[S1]"),
-            LAST,
-            Done(2, 9.0),
-        )
-        service = await start(Scripted(*script), public=public)
+        service = await start(Scripted(*SCRIPT), public=public)
 
         response = await post(service, stream=True)
 

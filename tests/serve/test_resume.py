@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ from httpx_sse import EventSource, aconnect_sse
 
 from backends import events
 from backends.backend import ChatRequest, Message, Sampling
-from backends.engine import Engine, EngineOptions
+from backends.engine import Engine
 from backends.events import Done, Error, Event, Meta, Status, Token, is_terminal
 from backends.providers.native import Native
 from backends.providers.openai import OpenAI
 from backends.providers.openai import Options as OpenAIOptions
-from tests.engine.conftest import EXACT, CheckedLoop
+from tests.engine.conftest import StartEngine, starting
 from tests.fakes.cutting_proxy import cutting_proxy
 from tests.fakes.gguf_model import write_model
 from tests.fakes.openai_server import openai_server
@@ -29,8 +29,6 @@ from tests.serve.conftest import CHAT, PATIENCE, Service, Start, eventually
 
 LONG = 1500
 """Tokens of an answer that does not end by itself before it is cut."""
-
-StartEngine = Callable[..., Awaitable[Engine]]
 
 
 @pytest.fixture(scope="session")
@@ -41,17 +39,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def engine(model: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartEngine]:
-    """`await engine(**options)`: ready, and its cells compared with llama.cpp's memory after every step."""
-    monkeypatch.setattr("backends.engine.loop.StepLoop", CheckedLoop)
-    async with AsyncExitStack() as stack:
-
-        async def start_engine(**options: Any) -> Engine:
-            made = Engine(EngineOptions(**({"model": str(model)} | EXACT | options)))
-            stack.push_async_callback(made.aclose)
-            await made.ready()
-            return made
-
-        yield start_engine
+    """See `starting`."""
+    async with starting(model, monkeypatch) as start:
+        yield start
 
 
 def request(content: str = "pause the plan", max_tokens: int = 120) -> ChatRequest:

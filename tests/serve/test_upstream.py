@@ -58,8 +58,6 @@ async def test_the_providers_request_is_aborted(start: Start, path: str, body: d
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server."""
     with running(tmp_path_factory.mktemp("llama-server") / "log") as url:
-        if url is None:
-            pytest.skip("no llama-server: pip install xllamacpp, or name a binary in LLMCHAT_LLAMA_SERVER")
         yield url
 
 

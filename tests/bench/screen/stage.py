@@ -79,7 +79,7 @@ def staged(client: Client, tokens: int, rate: float, home: Path | None = None) -
                 path.write_text(_filled(text, known), "utf-8")
             command = [_filled(part, known) for part in client.command]
             extra = {name: _filled(value, known) for name, value in client.environment.items()}
-            with RecordedTerminal(command, _environment(home) | extra, home, kitty=client.kitty) as terminal:
+            with RecordedTerminal(command, surroundings(home) | extra, home, kitty=client.kitty) as terminal:
                 yield Stage(client, server, terminal)
 
 
@@ -89,8 +89,8 @@ def _filled(text: str, known: dict[str, str]) -> str:
     return text
 
 
-def _environment(home: Path) -> dict[str, str]:
-    """A person's plain surroundings: nothing of the machine's own configuration."""
+def surroundings(home: Path) -> dict[str, str]:
+    """The environment of a person at `home`: nothing of the machine's own configuration."""
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
