@@ -29,6 +29,11 @@ BATCH_TOKENS = 512
 
 BATCH_TEXTS = 64
 
+WORK_PER_THREAD = 2**30
+"""Bytes of weights times tokens that are worth a thread: a question to a small model gets one. Threads meet after every
+operation, spinning, and while a question is asked the engine computes on the same cores (measured on 2 busy cores, a
+22M model: a question of 10 tokens takes 22 ms with one thread and 131 ms with two, 1.5 s at P95)."""
+
 
 class PooledModel:
     """One model with a context of its own. Any thread may call it; one at a time computes."""
@@ -46,6 +51,8 @@ class PooledModel:
         self.vocab: Any = self._c.llama_model_get_vocab(self._model)
         self.max_tokens = min(MAX_TOKENS, int(self._c.llama_model_n_ctx_train(self._model)))
         self._batch_tokens = max(self.max_tokens, BATCH_TOKENS)
+        self._size = int(self._c.llama_model_size(self._model))
+        self._threads = threads or threads_for(self._size, physical_cores())
         try:
             self._context = self._open_context(options)
         except BackendError:
@@ -61,9 +68,7 @@ class PooledModel:
         params = self._c.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = self._batch_tokens  # a text must not be cut into parts
         params.n_seq_max, params.kv_unified = BATCH_TEXTS, True
-        params.n_threads = params.n_threads_batch = options.n_threads or threads_for(
-            int(self._c.llama_model_size(self._model)), physical_cores()
-        )
+        params.n_threads = params.n_threads_batch = self._threads
         params.embeddings = True
         params.offload_kqv = params.op_offload = options.n_gpu_layers != 0
         context = self._c.llama_init_from_model(self._model, params)
@@ -120,6 +125,8 @@ class PooledModel:
                 batch.n_seq_id[at], batch.seq_id[at][0], batch.logits[at] = 1, sequence, 1
             if self._memory:
                 self._c.llama_memory_clear(self._memory, False)
+            threads = max(1, min(self._threads, self._size * size // WORK_PER_THREAD))
+            self._c.llama_set_n_threads(self._context, threads, threads)
             if code := int(self._compute(self._context, batch)):
                 reason = f"llama.cpp could not compute {len(texts)} texts of {size} tokens (code {code})"
                 raise BackendError(Code.INTERNAL, f"{self.path}: {reason}")

@@ -116,8 +116,17 @@ def gguf_model(embedding: Embedding) -> EmbeddingModel | None:
 
         return Embedder.open(path)
 
-    prefixes = embedding.query_prefix, embedding.passage_prefix
-    return EmbeddingModel(f"{path} {embedding.passage_prefix}", open_model, embedding.floor, *prefixes)
+    floor = None if embedding.floor == "auto" else embedding.floor
+    name = f"{_version(path)} {embedding.passage_prefix}"
+    return EmbeddingModel(name, open_model, floor, embedding.query_prefix, embedding.passage_prefix)
+
+
+def _version(path: Path) -> str:
+    """A file's path and when it was written: another file in its place is another model."""
+    try:
+        return f"{path} {path.stat().st_mtime_ns}"
+    except OSError:
+        return str(path)  # opening it will say what is wrong
 
 
 def _open_reranker(path: Path) -> Scorer:
@@ -139,8 +148,7 @@ def sample_model() -> EmbeddingModel:
     from backends.rag.meaning import EmbeddingModel
     from backends.rag.word_vectors import WordVectors
 
-    name = f"{WORD_VECTORS} {WORD_VECTORS.stat().st_mtime_ns}"
-    return EmbeddingModel(name, lambda: WordVectors(WORD_VECTORS), WORD_VECTORS_FLOOR)
+    return EmbeddingModel(_version(WORD_VECTORS), lambda: WordVectors(WORD_VECTORS), WORD_VECTORS_FLOOR)
 
 
 def index_path(documents: Path) -> Path:

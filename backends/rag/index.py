@@ -21,7 +21,7 @@ import msgspec
 from backends.errors import BackendError, Code
 from backends.rag import chunk, load
 from backends.rag.extract import Extractor
-from backends.rag.meaning import EmbeddingModel, Meaning
+from backends.rag.meaning import EmbeddingModel, Meaning, alike
 from backends.rag.query import Query
 from backends.rag.sections import Unreadable
 from backends.rag.spelling import meant
@@ -95,7 +95,7 @@ class Index:
         self._closing = threading.Event()
         self._extractor: Extractor | None = None
         self._forms: tuple[int, dict[str, str]] = (-1, {})
-        self._vectors: tuple[int, list[int], Rows] | None = None
+        self._vectors: tuple[int, list[int], Rows, float] | None = None
 
     def refresh(self, tell: Tell = lambda progress: None) -> Changes:
         """Bring the index up to date with the disk; who comes meanwhile waits. Without changes nothing is written."""
@@ -103,7 +103,9 @@ class Index:
             files = load.find(self._documents)
             changes = self._sound(lambda: self._refresh(files, tell))
             self._embed(tell)
-            return changes
+        if self._meaning is not None:
+            self._matrix(self._meaning)  # so that the first query does not wait for the model
+        return changes
 
     def search(self, keys: Sequence[str], limit: int) -> list[Hit]:
         """The `limit` best passages with any of `keys` (of words, `words.key`), best first. Any string is safe."""
@@ -122,13 +124,13 @@ class Index:
         that have nothing to do with `query`. Empty where there is no embedding model."""
         if self._meaning is None or limit < 1:
             return {}
-        numbers, matrix = self._matrix(self._meaning)
+        numbers, matrix, floor = self._matrix(self._meaning)
         if not numbers:
             return {}
         cosines = matrix @ self._meaning.of_query(query)
         best = (-cosines).argsort(kind="stable")[:limit]
-        alike = {numbers[row]: self._meaning.alike(float(cosines[row])) for row in best}
-        return {number: similarity for number, similarity in alike.items() if similarity > 0.0}
+        similarities = {numbers[row]: alike(float(cosines[row]), floor) for row in best}
+        return {number: similarity for number, similarity in similarities.items() if similarity > 0.0}
 
     def hits(self, numbers: Sequence[int]) -> list[Hit]:
         """The passages of these numbers, in any order, with no score."""
@@ -227,8 +229,8 @@ class Index:
                 self._forms = version, self._store.forms()
             return self._forms[1]
 
-    def _matrix(self, meaning: Meaning) -> tuple[list[int], Rows]:
-        """The numbers of all passages with a vector, and their vectors, one a row."""
+    def _matrix(self, meaning: Meaning) -> tuple[list[int], Rows, float]:
+        """The numbers of all passages with a vector, their vectors, one a row, and the floor of what they are like."""
         import numpy as np
 
         version = self._sound(self._store.version, repair=True)
@@ -237,7 +239,8 @@ class Index:
                 rows = self._store.vectors(meaning.model.name)
                 packed = np.frombuffer(b"".join(vector for _, vector in rows), "<f2")
                 matrix = packed.reshape(len(rows), -1).astype(np.float32) if rows else np.zeros((0, 0), np.float32)
-                self._vectors = version, [number for number, _ in rows], matrix
+                floor = meaning.floor(matrix) if rows else 0.0
+                self._vectors = version, [number for number, _ in rows], matrix, floor
             return self._vectors[1:]
 
 

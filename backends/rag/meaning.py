@@ -17,6 +17,23 @@ if TYPE_CHECKING:
     Rows = NDArray[np.float32]
 
 _RRF = 60.0
+_CEILING = 0.95  # of a measured floor: above it nothing could be told apart
+
+EVERYDAY = (
+    "Hello, how are you today?",
+    "What is the capital of France?",
+    "Tell me a joke.",
+    "How do I bake bread?",
+    "Why is the sky blue?",
+    "Who won the match last night?",
+    "Will it rain tomorrow?",
+    "When should tomatoes be planted?",
+    "How far away is the moon?",
+    "Can you recommend a film?",
+    "What is the square root of two?",
+)
+"""Questions that few documents answer: how near they come to passages all the same shows where a model's similarities
+begin to mean something."""
 
 T = TypeVar("T", bound=Hashable)
 
@@ -37,12 +54,13 @@ class EmbeddingModel(msgspec.Struct, frozen=True):
     """How to get a model's vectors. `name` tells it from others: vectors of one are nothing to another.
 
     `floor`: the cosine similarity at and below which two texts are taken to have nothing to do with each other, a
-    property of the model. `query_prefix` and `passage_prefix` are what it wants before each.
+    property of the model; None: measured (`Meaning.floor`). `query_prefix` and `passage_prefix` are what it wants
+    before each.
     """
 
     name: str
     open: Callable[[], Embedder]
-    floor: float = 0.5
+    floor: float | None = None
     query_prefix: str = ""
     passage_prefix: str = ""
 
@@ -69,9 +87,15 @@ class Meaning:
         vector /= np.float32(max(float(np.linalg.norm(vector)), 1e-12))
         return vector
 
-    def alike(self, cosine: float) -> float:
-        """A cosine similarity as a share of what lies above the model's floor, 0 to 1."""
-        return min(1.0, max(0.0, (cosine - self.model.floor) / (1.0 - self.model.floor)))
+    def floor(self, passages: Rows) -> float:
+        """The cosine similarity up to which a question has nothing to do with `passages`, shape (n, dimensions), n > 0:
+        the model's, or else how near the nearest of them is to an everyday question, at the median of these."""
+        import numpy as np
+
+        if self.model.floor is not None:
+            return self.model.floor
+        rows = self._opened().embed([self.model.query_prefix + text for text in EVERYDAY])
+        return min(_CEILING, float(np.median((rows @ passages.T).max(axis=1))))
 
     def close(self) -> None:
         """Free the model."""
@@ -85,6 +109,11 @@ class Meaning:
             if self._embedder is None:
                 self._embedder = self.model.open()
             return self._embedder
+
+
+def alike(cosine: float, floor: float) -> float:
+    """A cosine similarity as a share of what lies above `floor`, 0 to 1."""
+    return min(1.0, max(0.0, (cosine - floor) / (1.0 - floor)))
 
 
 def fuse(rankings: Iterable[Sequence[T]]) -> list[T]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -11,12 +11,12 @@ class Embedding(Struct, frozen=True, forbid_unknown_fields=True):
     """An embedding model: passages are also found by what they mean. `model`: path of a GGUF file; "" for none.
 
     `floor`: the cosine similarity up to which question and passage have nothing to do with each other, a property of
-    the model (bge about 0.55, nomic-embed 0.5, Qwen3-Embedding 0.3). `query_prefix` and `passage_prefix`: what its
-    makers want before each ("search_query: ").
+    the model; "auto": measured, by questions of everyday life. `query_prefix` and `passage_prefix`: what its makers
+    want before each ("search_query: ").
     """
 
     model: str = ""
-    floor: Annotated[float, Meta(ge=-1.0, lt=1.0)] = 0.5
+    floor: Annotated[float, Meta(ge=-1.0, lt=1.0)] | Literal["auto"] = "auto"
     query_prefix: str = ""
     passage_prefix: str = ""
 

@@ -11,7 +11,7 @@ import pytest
 from backends.demo import DOCUMENTS, WORD_VECTORS
 from backends.providers.rag import sample_model
 from backends.rag.index import Changes, Index, Progress
-from backends.rag.meaning import EmbeddingModel, Meaning, fuse
+from backends.rag.meaning import EVERYDAY, EmbeddingModel, Meaning, alike, fuse
 from backends.rag.query import Query, build_query
 from backends.rag.rerank import rerank
 from backends.rag.retrieve import search
@@ -81,7 +81,7 @@ def test_only_new_passages_are_embedded_and_their_vectors_are_kept(
     assert {hit.source for hit in index.hits(list(index.nearest(Query("chair"), 9)))} == {"plans.md"}
     index.close()
     assert embedded[-1] == "closed"
-    again = Index([folder], tmp_path / "index.sqlite3", EmbeddingModel("topics", lambda: ByTopic(embedded)))
+    again = Index([folder], tmp_path / "index.sqlite3", EmbeddingModel("topics", lambda: ByTopic(embedded), 0.5))
     embedded.clear()
     assert again.refresh() == Changes()
     assert embedded == []
@@ -90,7 +90,7 @@ def test_only_new_passages_are_embedded_and_their_vectors_are_kept(
 
 def test_another_model_has_vectors_of_its_own(index: Index, folder: Path, tmp_path: Path, embedded: list[str]) -> None:
     index.refresh()
-    other = Index([folder], tmp_path / "index.sqlite3", EmbeddingModel("others", lambda: ByTopic(embedded)))
+    other = Index([folder], tmp_path / "index.sqlite3", EmbeddingModel("others", lambda: ByTopic(embedded), 0.5))
     assert other.nearest(Query("chair"), 9) == {}
     other.refresh()
     assert other.nearest(Query("chair"), 9) == index.nearest(Query("chair"), 9)
@@ -104,9 +104,30 @@ def test_a_follow_up_means_what_was_asked_before_too(embedded: list[str]) -> Non
     assert meaning.of_query(Query("nothing")) == pytest.approx(np.zeros(4))
 
 
-def test_similarity_is_what_lies_above_the_floor(embedded: list[str]) -> None:
-    meaning = Meaning(EmbeddingModel("topics", lambda: ByTopic(embedded), 0.6))
-    assert [meaning.alike(cosine) for cosine in (-1.0, 0.6, 0.8, 1.0)] == pytest.approx([0.0, 0.0, 0.5, 1.0])
+def test_similarity_is_what_lies_above_the_floor() -> None:
+    assert [alike(cosine, 0.6) for cosine in (-1.0, 0.6, 0.8, 1.0)] == pytest.approx([0.0, 0.0, 0.5, 1.0])
+
+
+def test_a_floor_that_nobody_names_is_as_near_as_everyday_questions_come(embedded: list[str]) -> None:
+    named, measured = (Meaning(EmbeddingModel("topics", lambda: ByTopic(embedded), floor)) for floor in (0.3, None))
+    passages = measured.of_passages(["the seat of a team", "a refund"])
+    assert (named.floor(passages), measured.floor(passages)) == (0.3, 0.0)
+
+
+def test_documents_that_answer_everyday_questions_are_still_told_apart() -> None:
+    meaning = Meaning(EmbeddingModel("words", lambda: WordVectors(WORD_VECTORS)))
+    assert meaning.floor(meaning.of_passages(EVERYDAY)) == 0.95
+
+
+def test_without_a_floor_small_talk_finds_nothing(folder: Path) -> None:
+    """The samples' word vectors, whose floor is known: what is measured tells the same questions from the others."""
+    model = sample_model()
+    index = Index([DOCUMENTS], model=EmbeddingModel(model.name, model.open))
+    index.refresh()
+    for question in ("What is the capital of France?", "Will it snow tomorrow?"):
+        assert max(index.nearest(Query(question), 3).values(), default=0.0) < 0.25
+    assert max(index.nearest(Query("can i freeze my yearly subscription"), 3).values()) > 0.5
+    index.close()
 
 
 def test_fusion_favours_what_both_found() -> None:

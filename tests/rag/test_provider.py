@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -10,8 +11,10 @@ import pytest
 from backends.backend import ChatRequest, Message
 from backends.events import Error, Status
 from backends.providers import Site
-from backends.providers.rag import Options, connect, index_path
+from backends.providers.rag import Options, connect, gguf_model, index_path
+from backends.rag.index import Index
 from backends.rag.options import Embedding
+from backends.rag.query import Query
 from tests.fakes.gguf_bert import write_bert
 from tests.fakes.scripted import Scripted, answer
 
@@ -54,6 +57,20 @@ async def test_models_of_its_own_find_and_order_passages(
     (passages,) = [event.passages for event in events if isinstance(event, Status) and event.passages]
     assert len(passages) == 3
     await backend.aclose()
+
+
+def test_another_model_in_the_place_of_the_first_makes_vectors_of_its_own(folder: Path, tmp_path: Path) -> None:
+    """Of another width: the first one's would not even fit its questions."""
+    path = tmp_path / "embedding.gguf"
+    for width in (32, 64):
+        path.unlink(missing_ok=True)
+        write_bert(path, width=width)
+        os.utime(path, (width, width))
+        model = gguf_model(Embedding(str(path), floor=-0.99))
+        index = Index([folder], tmp_path / "index.sqlite3", model)
+        index.refresh()
+        assert len(index.nearest(Query("refunds"), 3)) == 3
+        index.close()
 
 
 async def test_a_model_that_is_not_there_is_an_error_of_the_stream(
