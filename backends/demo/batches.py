@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from backends.demo.corpus import Corpus
-from backends.demo.tokenizer import MARKERS, Vocabulary
+from backends.demo.tokenizer import CONTROL, MARKERS, Vocabulary
 from backends.demo.trees import Branch, Tree, choices
 
 PROMPT_WEIGHT = 0.1
@@ -41,6 +41,8 @@ class Row:
 
 @dataclass
 class Batch:
+    """Tensors of shape (rows, length), `branches` -1 where nothing is; `kinds` of each row's branches."""
+
     tokens: Tensor
     positions: Tensor
     branches: Tensor
@@ -70,9 +72,7 @@ class Packer:
         self.vocabulary = vocabulary
         self.cut = cut
         self.corpus = corpus
-        citations = [i for i, text in enumerate(MARKERS) if not text.startswith("[/")]
-        first = 3
-        self._citations = {first + i for i in citations}
+        self._citations = {i for i, text in enumerate(CONTROL + MARKERS) if text in MARKERS and text[1] != "/"}
 
     def _answer(self, text: str, phrases: Sequence[str] = ()) -> tuple[list[int], list[float]]:
         """The ids of an answer made of some of `phrases`, and what each weighs."""
@@ -108,6 +108,7 @@ class Packer:
         return ids, weights, newest
 
     def branch(self, tree: Tree, branch: Branch) -> tuple[list[int], list[float]]:
+        """Ids and weights of a question and its answer."""
         v = self.vocabulary
         asked = v.encode(f" {branch.question}" if tree.passages else branch.question)
         asked += [v.end, *v.newline, *v.opening("assistant")]
@@ -160,6 +161,8 @@ class Packer:
 
 
 def collate(rows: list[Row], length: int) -> Batch:
+    """One batch of `rows`, each filled up to `length`."""
+
     def fill(name: str, padding: float, dtype: type) -> Tensor:
         out: npt.NDArray[Any] = np.full((len(rows), length), padding, dtype=dtype)
         for i, row in enumerate(rows):

@@ -23,10 +23,12 @@ def render(document: Document) -> str:
 
 
 def file_name(document: Document) -> str:
+    """The name of its Markdown file, from its title."""
     return "-".join(_WORD.findall(document.titles[0].lower())) + ".md"
 
 
 def main() -> None:
+    """The command."""
     DOCUMENTS.mkdir(exist_ok=True)
     for document in handbook():
         (DOCUMENTS / file_name(document)).write_text(render(document), "utf-8")

@@ -250,6 +250,7 @@ def speed(player: Player, played: list[tuple[list[int], list[int]]]) -> dict[str
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--model", type=Path, default=MODEL)

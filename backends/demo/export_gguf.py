@@ -159,6 +159,7 @@ def rounded(network: Network) -> Network:
 
 
 def prompt_ids(vocab: Vocabulary, messages: list[dict[str, str]]) -> list[int]:
+    """The ids of a conversation, up to where the answer begins."""
     ids = [i for message in messages for i in vocab.turn(message["role"], message["content"])]
     return ids + vocab.opening("assistant")
 
@@ -187,6 +188,7 @@ def logit_fixture(network: Network, vocab: Vocabulary, prompts: int = 3) -> list
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=WORK, help="folder of checkpoints and the tokenizer")
     parser.add_argument("--average", action="store_true", help="take the averaged weights, for an unfinished run")

@@ -108,6 +108,8 @@ class Fact:
 
 @dataclass
 class Section:
+    """A part of a document, with the facts that it states and the topics by which they are asked for together."""
+
     headings: tuple[str, ...]
     document: Document
     topics: tuple[str, ...] = ()
@@ -120,6 +122,8 @@ class Section:
 
 @dataclass
 class Document:
+    """A document of the handbook; of titles and headings the first are those of the sample company."""
+
     titles: tuple[str, ...]
     sections: list[Section] = field(default_factory=list)
 

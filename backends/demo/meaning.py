@@ -69,6 +69,7 @@ def passages(corpus: Corpus) -> tuple[list[Passage], World]:
 
 
 def text_of(passage: Passage) -> str:
+    """What a passage is found by: its title and its sentences."""
     return f"{passage.title}: {' '.join(sentence for _, sentence in passage.facts)}"
 
 
@@ -102,6 +103,7 @@ def vocabulary(batches: int = 40) -> list[str]:
 
 
 def train(steps: int, rate: float) -> Net:
+    """Word vectors by which a question is nearest to the passage that answers it, and near to none if none does."""
     torch.manual_seed(7)
     corpus = Corpus("meaning")
     net = Net(vocabulary())
@@ -127,6 +129,7 @@ def train(steps: int, rate: float) -> Net:
 
 
 def save(net: Net) -> None:
+    """Write the vectors as 8-bit numbers, with a scale for each."""
     rows = net.table.weight.detach().numpy()
     scales = np.maximum(np.abs(rows).max(axis=1), 1e-8) / 127
     np.savez_compressed(
@@ -138,6 +141,7 @@ def save(net: Net) -> None:
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1_500)
     parser.add_argument("--rate", type=float, default=4e-3)

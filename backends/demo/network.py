@@ -56,6 +56,8 @@ def tree_mask(branches: Tensor) -> Tensor:
 
 
 class Norm(nn.Module):
+    """RMSNorm."""
+
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
@@ -67,6 +69,8 @@ class Norm(nn.Module):
 
 
 class Attention(nn.Module):
+    """Attention over (batch, length, width), groups of query heads sharing a head of keys and values."""
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
@@ -89,6 +93,8 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
+    """Attention and SwiGLU, each on the normalised states and added to them."""
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.norm_1 = Norm(shape.width, shape.eps)

@@ -210,6 +210,7 @@ def held_out(run: Run, vocab: Vocabulary, trees: int = 48) -> dict[str, float]:
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=WORK, help="folder of checkpoints and the tokenizer")
     parser.add_argument("--draft", action="store_true", help="train the draft, distilled from the trained model")
