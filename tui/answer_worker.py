@@ -7,6 +7,7 @@ view what came, and has the turn saved about twice a second. It knows no widget 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -75,10 +76,17 @@ class Run:
         self.thoughts: list[str] = []
         self.saver: asyncio.TimerHandle | None = None
         self.reader: asyncio.Task[None] | None = None
+        self.left = asyncio.Event()  # the request has, as far as that can be told, or it never will
 
     @property
     def ended(self) -> bool:
         return self.timeline.outcome != "running"
+
+    async def has_left(self, patience: float) -> None:
+        """Returns when the request has left, but after `patience` seconds at the latest."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self.left.wait()
 
     def save(self) -> None:
         self.saver = None
@@ -186,6 +194,8 @@ class AnswerWorker:
         if run.ended:
             return
         run.timeline.add(event, self._ms(run))
+        if not (isinstance(event, Status) and event.status == "connecting"):
+            run.left.set()  # whoever says anything else was asked, or will not be
         match event:
             case Token():
                 run.pieces.append(event.text)
@@ -219,6 +229,7 @@ class AnswerWorker:
     def _finish(self, run: Run) -> None:
         """Save what is final and tell the view. Runs once per answer."""
         self._run = None
+        run.left.set()
         run.turn.outcome = run.timeline.outcome
         if run.saver is not None:
             run.saver.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -38,8 +37,8 @@ from tui.widgets.welcome import Welcome
 TICK = 0.2
 """Seconds between two updates of panel and status line while an answer runs."""
 
-HEAD_START = 40
-"""Turns of the event loop that the request gets before the screen is laid out and painted, which takes far longer."""
+HEAD_START = 0.01
+"""Seconds that the request gets before the screen is laid out and painted, which takes longer than it should wait."""
 
 REMARK = 4.0
 """Seconds that a remark stays in the status line."""
@@ -207,15 +206,15 @@ class ChatScreen(ComparingScreen):
     @on(Composer.Submitted)
     async def _submitted(self, event: Composer.Submitted) -> None:
         entered = self.worker.clock()
-        text = event.text.strip()
-        if not text:
-            return
-        if self.worker.turn is not None and not self._insisted:
-            self._insisted = True
-            self.query_one(Composer).put_back(event.text)
-            self._say("An answer is running: Esc cancels it, Enter again cancels it and sends this")
-            return
-        await self._ask(text, entered)
+        try:
+            if self.worker.turn is not None and not self._insisted:
+                self._insisted = True
+                self.query_one(Composer).put_back(event.text)
+                self._say("An answer is running: Esc cancels it, Enter again cancels it and sends this")
+            else:
+                await self._ask(event.text, entered)
+        finally:
+            event.taken.set()
 
     @on(Welcome.Asked)
     async def _sample_chosen(self, event: Welcome.Asked) -> None:
@@ -240,8 +239,7 @@ class ChatScreen(ComparingScreen):
             self._view.begin(turn)
             run = self.worker.begin(turn, self._conversation, entered)
             self._read(run, request)
-            for _ in range(HEAD_START):
-                await asyncio.sleep(0)
+            await run.has_left(HEAD_START)
         if self.worker.turn is not None:
             self._ticker.resume()  # it ticks at once, too
         self._update()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from textual import events
@@ -14,8 +15,8 @@ from textual.widgets import TextArea
 
 from tui.markdown.sanitize import scrub
 
-HEAD_START = 30
-"""Turns of the event loop that whoever takes a sent text gets before it is cleared here."""
+PATIENCE = 0.1
+"""Seconds after which a sent text is cleared though nobody has said that it is taken."""
 
 NEWLINE_KEYS = ("shift+enter", "ctrl+j", "alt+enter")
 
@@ -49,9 +50,10 @@ class Composer(TextArea):
 
     @dataclass
     class Submitted(Message):
-        """The person sent `text` (never blank)."""
+        """The person sent `text` (never blank). It is cleared once whoever takes it has set `taken`."""
 
         text: str
+        taken: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __init__(
         self,
@@ -93,9 +95,11 @@ class Composer(TextArea):
         if not self._sent or self._sent[-1] != text:
             self._sent.append(text)
         self._at, self._draft = None, ""
-        self.screen.post_message(self.Submitted(text))  # not from parent to parent: each would be laid out before
-        for _ in range(HEAD_START):
-            await asyncio.sleep(0)
+        message = self.Submitted(text)
+        self.screen.post_message(message)  # not from parent to parent: each would be laid out before
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await message.taken.wait()
         self.text = ""
 
     def put_back(self, text: str) -> None:

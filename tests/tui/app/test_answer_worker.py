@@ -58,9 +58,9 @@ class Bench:
         return self.backend
 
     def start(self) -> asyncio.Task[None]:
-        run = self.worker.begin(self.turn, self.conversation, self.now)
+        self.run = self.worker.begin(self.turn, self.conversation, self.now)
         request = ChatRequest(self.conversation.messages())
-        return asyncio.create_task(self.worker.stream(run, self.ready, request))
+        return asyncio.create_task(self.worker.stream(self.run, self.ready, request))
 
     @property
     def stored(self) -> tuple[str, str]:
@@ -97,6 +97,30 @@ async def test_a_complete_answer() -> None:
     assert bench.turn.timeline.usage.prompt_tokens == 40
     assert bench.worker.turn is None
     assert bench.backend.ended == 1
+
+
+async def test_a_request_has_left_when_the_backend_says_more_than_that_it_connects() -> None:
+    connecting, waiting = Hold(), Hold()
+    bench = Bench(Status("connecting"), connecting, Status("waiting"), waiting, Done(0, 1.0))
+    task = bench.start()
+    await connecting.reached.wait()
+    await bench.run.has_left(0.001)
+    assert not bench.run.left.is_set()
+    connecting.release()
+    await bench.run.has_left(60)
+    assert waiting.reached.is_set()
+    waiting.release()
+    await task
+
+
+async def test_nobody_waits_for_a_request_that_was_cancelled_before_it_left() -> None:
+    hold = Hold()
+    bench = Bench(hold, Done(0, 1.0))
+    task = bench.start()
+    await hold.reached.wait()
+    bench.worker.cancel()
+    await bench.run.has_left(60)
+    await task
 
 
 async def test_times_count_from_enter() -> None:

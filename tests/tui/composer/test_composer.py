@@ -23,6 +23,7 @@ class Stage(App[None]):
         super().__init__()
         self.sent: list[str] = []
         self.there = ""  # what stood in the composer when something was sent
+        self.takes = True
         self.drafts: list[str] = []
 
     def compose(self) -> ComposeResult:
@@ -36,6 +37,8 @@ class Stage(App[None]):
     def submitted(self, event: Composer.Submitted) -> None:
         self.sent.append(event.text)
         self.there = self.query_one(Composer).text
+        if self.takes:
+            event.taken.set()
 
     @on(Composer.Changed)
     def changed(self, event: Composer.Changed) -> None:
@@ -76,6 +79,15 @@ async def test_what_was_not_taken_comes_back() -> None:
         await pilot.pause()
         assert app.sent == ["hello"]
         assert composer.text == "hello"
+
+
+async def test_it_is_cleared_though_nobody_says_that_the_text_is_taken() -> None:
+    async with staged() as (app, composer, pilot):
+        app.takes = False
+        await pilot.press(*"hello", "enter")
+        await pilot.pause()
+        assert app.sent == ["hello"]
+        assert composer.text == ""
 
 
 async def test_blank_text_is_not_sent() -> None:
