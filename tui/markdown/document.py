@@ -91,6 +91,11 @@ class Document:
         """Whether there is more to draw though no text came: the colours of long code."""
         return bool(self._colourings)
 
+    @property
+    def complete(self) -> bool:
+        """Whether all of the text is there and was drawn."""
+        return self._stream.closed
+
     def draw(self, width: int, palette: Palette, margin: int = 0, wide: int = 0) -> int:
         """Brings the strips up to date for `width` cells after `margin` blank ones; the first line that may differ.
 

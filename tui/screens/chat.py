@@ -67,6 +67,9 @@ class ChatScreen(ComparingScreen):
         self._budget = config.budget("chat")
         self._mode: PanelMode = config.ui.panel
         self._open = False  # between mount and unmount
+        self._strip = LatencyPanel(self._budget, id="strip")
+        self._panel = LatencyPanel(self._budget, id="panel")
+        self._status = StatusLine(StatusInfo(connection.name, state="opening", tone="busy"), id="status")
         self._resumed = False  # whether it was on top before
         self._layout: Layout | None = None
         self._remark = ""
@@ -87,10 +90,10 @@ class ChatScreen(ComparingScreen):
             with Vertical(id="main"):
                 yield Welcome(name, self._table(), self._config_path, id="welcome")
                 yield self._transcript
-                yield LatencyPanel(self._budget, id="strip").take(layout.strip)
+                yield self._strip.take(layout.strip)
                 yield Composer(id="composer")
-            yield LatencyPanel(self._budget, id="panel").take(layout.side, layout.side_width)
-        yield StatusLine(StatusInfo(name, state="opening", tone="busy"), id="status")
+            yield self._panel.take(layout.side, layout.side_width)
+        yield self._status
         yield Static(f"llmchat needs a larger window:\nat least {MINIMUM[0]} x {MINIMUM[1]}", id="too-small")
 
     def on_mount(self) -> None:
@@ -141,8 +144,8 @@ class ChatScreen(ComparingScreen):
         if layout == self._layout:  # setting a class costs a restyling of everything
             return
         self._layout = layout
-        self.query_one("#strip", LatencyPanel).take(layout.strip)
-        self.query_one("#panel", LatencyPanel).take(layout.side, layout.side_width)
+        self._strip.take(layout.strip)
+        self._panel.take(layout.side, layout.side_width)
         for size_class in get_args(SizeClass):
             self.set_class(size_class == layout.size_class, size_class)
         self._update()
@@ -162,9 +165,11 @@ class ChatScreen(ComparingScreen):
 
     def _update(self) -> None:
         """Bring panel and status line up to date."""
+        if not self._open:  # an answer is cancelled by the app's closing, too
+            return
         answer = self._conversation.answer
         running = self.worker.turn is not None
-        for panel in self.query(LatencyPanel):
+        for panel in (self._strip, self._panel):
             if panel.display:
                 panel.show(answer.timeline if answer else None, self.worker.elapsed_ms)
         connection = self._connection
@@ -181,8 +186,7 @@ class ChatScreen(ComparingScreen):
             reading=self._transcript.has_focus,
             model=connection.model,
         )
-        for line in self.query(StatusLine):  # gone where an answer is cancelled by the app's closing
-            line.show(info)
+        self._status.show(info)
 
     def _say(self, remark: str) -> None:
         """Show `remark` in the status line for a while."""

@@ -21,15 +21,12 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar
-from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.terminal.pace import QUESTION, Pace
-from tui.terminal.picture import Picture, move_to
+from tui.terminal.picture import Picture, Put, move_to
 
 T = TypeVar("T")
-Put = tuple[int, int, Strip]
-"""A column, a row, and what stands there."""
 
 
 class PaintedApp(App[T], Generic[T]):
@@ -128,6 +125,13 @@ class PaintedApp(App[T], Generic[T]):
             known[widget] = _uncovered(widget, visible)
         return known[widget]
 
+    def paint_rows(self, widget: Widget, rows: range) -> None:
+        """See the function."""
+        picture, part = self._terminal_picture(), self.plain_view(widget)
+        if picture is not None and part is not None:
+            lines = widget.render_lines(Region(0, rows.start, part.width, len(rows)))
+            self._write("".join([picture.put(part.x, part.y + y, line) for y, line in zip(rows, lines, strict=True)]))
+
     def paint_at_once(self, widget: Widget, scrolled: int, start: int, more: Callable[[Region], list[Put]]) -> None:
         """See the function."""
         picture, part = self._terminal_picture(), self.plain_view(widget)
@@ -176,6 +180,13 @@ def paint_at_once(
     app = widget.app
     if isinstance(app, PaintedApp):
         app.paint_at_once(widget, scrolled, start, more)
+
+
+def paint_rows(widget: Widget, rows: range) -> None:
+    """Shows these rows of `widget`, which is `in_plain_view`, as they are now; they stand where they stood."""
+    app = widget.app
+    if isinstance(app, PaintedApp):
+        app.paint_rows(widget, rows)
 
 
 def _uncovered(widget: Widget, visible: dict[Widget, tuple[Region, Region]]) -> Region | None:

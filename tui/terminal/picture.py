@@ -6,11 +6,15 @@ Pure: every change is remembered here and returned as the text that has to be wr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.segment import Segment
+from textual.cache import LRUCache
 from textual.strip import Strip
+
+Put = tuple[int, int, Strip]
+"""A column, a row, and what stands there."""
 
 Row = dict[int, Strip]
 """What stands in a row, by the column where it begins; cells of which nothing is known are left out."""
@@ -31,6 +35,8 @@ class Picture:
         self.width, self.height = width, height
         self._console = console
         self._rows: list[Row] = [{} for _ in range(height)]
+        # What was written for one strip over another, which stand with it for their ids to be theirs.
+        self._rewritten: LRUCache[tuple[int, int, int, int], tuple[str, Strip, Strip]] = LRUCache(4 * height)
 
     def forget(self) -> None:
         """Nothing is known any longer: whatever is put will be written whole."""
@@ -49,7 +55,7 @@ class Picture:
         row[x] = strip
         if list(old) == list(strip):
             return ""
-        if not (_PLAIN.fullmatch(old.text) and _PLAIN.fullmatch(strip.text)):
+        if not _comparable(old, strip):
             return self._whole(x, y, strip)
         if (changed := _changed(old, strip)) is None:
             return ""
@@ -79,7 +85,7 @@ class Picture:
         nothing is moved, since not all of it is known.
         """
         rows = self._rows[top:bottom]
-        beside: list[tuple[int, int, Strip]] = []
+        beside: list[Put] = []
         for y, row in enumerate(rows, top):
             known = 0
             for x, strip in row.items():
@@ -92,7 +98,31 @@ class Picture:
         self._rows[top:bottom] = [*rows[lines:], *blank] if lines > 0 else [*blank, *rows[:lines]]
         # DECSTBM, then DL or IL in the region's first row: a VT102 has them, and what goes is in nobody's scrollback.
         moved = f"\x1b[{top + 1};{bottom}r{move_to(0, top)}\x1b[{abs(lines)}{'M' if lines > 0 else 'L'}\x1b[r"
-        return moved + "".join([self.put(*put) for put in beside])
+        return moved + self._put_back(beside)
+
+    def _put_back(self, puts: Iterable[Put]) -> str:
+        """Puts what stands beside lines that have moved: mostly the same over the same as some time before."""
+        out: list[str] = []
+        for x, y, strip in puts:
+            old = self._rows[y].get(x)
+            if old is None or old is strip:
+                out.append(self.put(x, y, strip))
+                continue
+            key = x, y, id(old), id(strip)
+            if (known := self._rewritten.get(key)) is not None:
+                self._rows[y][x] = strip
+                out.append(known[0])
+                continue
+            comparable = _comparable(old, strip)
+            out.append(self.put(x, y, strip))
+            if comparable:
+                self._rewritten[key] = out[-1], old, strip
+        return "".join(out)
+
+
+def _comparable(old: Strip, new: Strip) -> bool:
+    """Whether it is certain which cells the two differ in."""
+    return old.cell_length == new.cell_length and bool(_PLAIN.fullmatch(old.text) and _PLAIN.fullmatch(new.text))
 
 
 def _uncover(row: Row, start: int, end: int) -> None:
@@ -104,34 +134,39 @@ def _uncover(row: Row, start: int, end: int) -> None:
 def _changed(old: Strip, new: Strip) -> tuple[int, int] | None:
     """The cells, from and up to, in which two strips of plain characters differ; None where they look the same."""
     before, after = list(old), list(new)
-    start = _alike(before, after)
-    if start >= new.cell_length:
+    text, other, length = old.text, new.text, new.cell_length
+    start = min(_alike(text, other), _styled_alike(before, after))
+    if start >= length:
         return None
-    return start, new.cell_length - _alike(_backwards(before), _backwards(after))
+    return start, length - min(_alike(text[::-1], other[::-1]), _styled_alike(before[::-1], after[::-1]))
 
 
-def _backwards(segments: list[Segment]) -> Iterator[Segment]:
-    return (Segment(text[::-1], style) for text, style, _ in reversed(segments))
+def _alike(text: str, other: str) -> int:
+    """How many characters are the same until the first that differs; both have as many."""
+    alike, differing = 0, len(text) + 1
+    while differing - alike > 1:
+        middle = (alike + differing) // 2
+        if text[alike:middle] == other[alike:middle]:
+            alike = middle
+        else:
+            differing = middle
+    return alike
 
 
-def _alike(before: Iterable[Segment], after: Iterable[Segment]) -> int:
-    """How many cells are the same until the first that differs; all characters are one cell wide."""
-    alike = 0
+def _styled_alike(before: Iterable[Segment], after: Iterable[Segment]) -> int:
+    """How many cells have the same style until the first that has another; all characters are one cell wide."""
     olds, news = iter(before), iter(after)
-    old, new = Segment(""), Segment("")
+    old_end = new_end = 0
+    old_style = new_style = None
     while True:
-        while not old.text:
-            if (following := next(olds, None)) is None:
+        alike = min(old_end, new_end)
+        while old_end == alike:
+            if (old := next(olds, None)) is None:
                 return alike
-            old = following
-        while not new.text:
-            if (following := next(news, None)) is None:
+            old_end, old_style = old_end + len(old.text), old.style
+        while new_end == alike:
+            if (new := next(news, None)) is None:
                 return alike
-            new = following
-        if old.style != new.style:
+            new_end, new_style = new_end + len(new.text), new.style
+        if old_style is not new_style and old_style != new_style:
             return alike
-        cells = min(len(old.text), len(new.text))
-        if old.text[:cells] != new.text[:cells]:
-            return alike + next(at for at in range(cells) if old.text[at] != new.text[at])
-        alike += cells
-        old, new = Segment(old.text[cells:], old.style), Segment(new.text[cells:], new.style)

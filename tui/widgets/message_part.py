@@ -237,8 +237,8 @@ class LivePart(Part):
         return self.document[row]
 
     def drop(self) -> None:
-        """Lets go of the strips, unless more text may come."""
-        if self.finished and self._document is not None:
+        """Lets go of the strips, unless there is more to draw or may come."""
+        if self._document is not None and self._document.complete:
             self._source, self._document = self._document.source, None
 
     def mark(self, row: int) -> Mark:

@@ -9,7 +9,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.terminal.painted_app import in_plain_view, paint_at_once
+from tui.terminal.painted_app import in_plain_view, paint_rows
 
 Known = tuple[str, str, tuple[Span, ...]]
 """What makes two texts look the same: characters, style, styles of parts."""
@@ -35,12 +35,14 @@ class TextLines(Widget):
         before = self._shown
         self._draw()
         rows = range(min(height, max(len(before), len(self._shown))))
-        changed = [Region(0, y, width, 1) for y in rows if before[y : y + 1] != self._shown[y : y + 1]]
+        changed = [y for y in rows if before[y : y + 1] != self._shown[y : y + 1]]
+        regions = [Region(0, y, width, 1) for y in changed]
         if changed and in_plain_view(self):
-            self._set_dirty(*changed)
-            paint_at_once(self)
+            self._set_dirty(*regions)
+            above = self.content_offset.y
+            paint_rows(self, range(above + changed[0], above + changed[-1] + 1))
         elif changed:
-            self.refresh(*changed)
+            self.refresh(*regions)
 
     def _draw(self) -> None:
         """Makes a strip of every line; one that says the same as before keeps its strip."""

@@ -12,7 +12,7 @@ from textual.scroll_view import ScrollView
 from textual.scrollbar import ScrollBar, ScrollBarRender
 from textual.strip import Strip
 
-from tui.terminal.painted_app import Put
+from tui.terminal.picture import Put
 
 _EIGHTHS = 8
 """The thumb begins and ends at an eighth of a cell."""

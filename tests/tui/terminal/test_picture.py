@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyte import Screen, Stream
 from rich.console import Console
@@ -58,6 +58,7 @@ class Terminal:
         return [[self.screen.buffer[y][x] for x in range(WIDTH)] for y in range(HEIGHT)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(put, scroll), max_size=25),
     st.lists(st.tuples(strips(EDGE), strips(WIDTH - EDGE)), min_size=HEIGHT, max_size=HEIGHT),
@@ -106,6 +107,19 @@ def test_moved_lines_are_not_written_again_and_what_is_beside_them_stays() -> No
     assert terminal.put(1, line("line 3"), RIGHT) == ""
     shown = [text[:EDGE].rstrip() + "|" + text[EDGE:] for text in terminal.screen.display]
     assert shown == ["line 0|side", "line 3|side", "line 4|side", "|side", "|side", "line 5|side"]
+
+
+def test_what_is_beside_lines_that_move_again_and_again_stays() -> None:
+    terminal = Terminal()
+    for y in range(HEIGHT):
+        terminal.put(y, line(f"line {y}"), Strip([Segment(f"at {y}", STYLES[1])], WIDTH - EDGE))
+    written = []
+    for number in (6, 7, 8):
+        written.append(terminal.scroll(0, HEIGHT, 1))
+        terminal.put(HEIGHT - 1, line(f"line {number}"), Strip([Segment("at 5", STYLES[1])], WIDTH - EDGE))
+        shown = [text[EDGE:] for text in terminal.screen.display]
+        assert shown == ["at 0", "at 1", "at 2", "at 3", "at 4", "at 5"]
+    assert written[0] == written[2]
 
 
 def test_nothing_is_moved_where_a_row_is_not_known() -> None:

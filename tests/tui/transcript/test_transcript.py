@@ -107,6 +107,17 @@ async def test_streamed_text_is_drawn_in_frames_and_the_last_is_never_lost() -> 
         assert transcript.text(key).split()[-1] == "w399"
 
 
+async def test_what_came_last_is_drawn_though_the_drawing_is_let_go_before_that() -> None:
+    async with staged() as (_, transcript, _pilot):
+        key = transcript.add("assistant", title="demo")
+        await until(shows(transcript, "demo"))
+        transcript.append(key, "All of it.")
+        transcript.finish(key, "complete")
+        for view in transcript._messages:  # as at the end of the warming up, which may be at any time
+            view.drop(range(0))
+        await until(shows(transcript, "All of it."))
+
+
 async def test_the_first_words_of_an_answer_wait_for_no_frame() -> None:
     async with staged() as (_, transcript, pilot):
         await until(lambda: not transcript.clock.planned)
