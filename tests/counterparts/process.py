@@ -12,7 +12,8 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-PATIENCE = 60.0
+PATIENCE = 180.0
+"""Seconds that one may take to start: litellm takes 6 on a quiet machine, and half a minute on a busy one."""
 
 
 def free_port() -> int:

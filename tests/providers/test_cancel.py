@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -18,36 +18,40 @@ from backends.events import Token
 from tests.counterparts import litellm, nginx
 from tests.counterparts.watched import SILENT, Watched, watched
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 
 
-def way(name: str, url: str, folder: Path) -> AbstractContextManager[str]:
-    """What stands before the server at `url`."""
-    if name == "nginx":
-        if nginx.installed() is None:
-            pytest.skip("no nginx here")
-        return nginx.nginx(url, folder)
-    if name == "litellm":
-        if litellm.installed() is None:
-            pytest.skip("no litellm here: name its command in LLMCHAT_LITELLM")
-        return litellm.litellm(url, folder)
-    return nullcontext(url)
+def opened(kind: str, url: str, model: str = "") -> Backend:
+    """A backend that speaks `kind`."""
+    table = f'type = "{kind}"\nurl = "{url}"\nmodel = "{model}"\nretries = 0\n'
+    return providers.open_backend(config.parse(f"[backends.a]\n{table}"), "a")
 
 
-@pytest.mark.parametrize("name", ["direct", "nginx", "litellm"])
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "nginx"])
 @pytest.mark.parametrize(("far", "near"), [("openai", "openai"), ("serve", "native"), ("serve", "openai")])
-async def test_the_server_sees_it(tmp_path: Path, far: str, near: str, name: str) -> None:
-    if name == "litellm" and near == "native":
-        pytest.skip("litellm does not pass our protocol on")
+async def test_the_server_sees_it(tmp_path: Path, far: str, near: str, proxied: bool) -> None:
+    if proxied and nginx.installed() is None:
+        pytest.skip("no nginx here")
     async with asyncio.timeout(PATIENCE), watched(far) as server:
-        with way(name, server.url, tmp_path / "way") as url:
-            model = litellm.MODEL if name == "litellm" else ""
-            table = f'type = "{near}"\nurl = "{url}"\nmodel = "{model}"\nretries = 0\n'
-            backend = providers.open_backend(config.parse(f"[backends.a]\n{table}"), "a")
-            # litellm looks for its reader only once the server has begun to answer.
-            for question in ("talk",) if name == "litellm" else ("talk", SILENT):
+        with nginx.nginx(server.url, tmp_path / "way") if proxied else nullcontext(server.url) as url:
+            backend = opened(near, url)
+            for question in ("talk", SILENT):
                 await leave(backend, question, server)
             await backend.aclose()
+
+
+async def test_the_server_sees_it_through_litellm(tmp_path: Path) -> None:
+    if litellm.installed() is None:
+        pytest.skip("no litellm here: name its command in LLMCHAT_LITELLM")
+    async with asyncio.timeout(PATIENCE), watched("openai") as by_hand, watched("serve") as ours:
+        servers = {"by-hand": by_hand, "ours": ours}
+        upstreams = {name: server.url for name, server in servers.items()}
+        with litellm.litellm(upstreams, tmp_path / "way", cancels=True) as url:
+            for name, server in servers.items():
+                backend = opened("openai", url, name)
+                for question in ("talk", SILENT):
+                    await leave(backend, question, server)
+                await backend.aclose()
 
 
 async def leave(backend: Backend, question: str, server: Watched) -> None:

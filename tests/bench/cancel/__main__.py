@@ -2,22 +2,22 @@
 
 From the cancelling of the task that reads an answer, which is what Esc does (behind the terminal's own wait for the
 rest of an escape sequence: ESCDELAY, 25 ms without the kitty protocol), to the server's notice: the end of its
-connection, the closing of its backend's stream, or, at llama-server, a free slot. In mid-answer, and before the first
-token.
+connection, or the closing of its backend's stream. In mid-answer, and before the first token. llama-server has two
+rows: when it sees that its reader has gone, and when the slot is free, which the step it is computing comes before;
+both as its log tells them. litellm stands between as it comes, and with ``cancel_on_disconnect``.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
+import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, closing, suppress
 from functools import partial
 from pathlib import Path
-from urllib.request import urlopen
 
 from backends import config, providers
 from backends.backend import Backend, ChatRequest, Message, Sampling
@@ -29,8 +29,14 @@ from tests.counterparts.watched import SILENT, watched
 GIVE_UP = 5.0
 """Seconds after which a server that goes on working counts as one that never notices."""
 
+HOPELESS = 3
+"""After as many that never notice, from the first on, a row ends."""
+
 Begun = Callable[[], Awaitable[int]]
-Gone = Callable[[int], Awaitable[float]]
+"""Waits until the next request is being answered, and gives its number."""
+
+Gone = Callable[[int], AsyncGenerator[float, None]]
+"""When request `number` was given up, in as many steps as the server tells (`time.monotonic()`)."""
 
 
 def backend(kind: str, url: str, model: str, more: str = "") -> Backend:
@@ -39,9 +45,8 @@ def backend(kind: str, url: str, model: str, more: str = "") -> Backend:
     return providers.open_backend(config.parse(text), "a")
 
 
-async def one(backend: Backend, begun: Begun | None, gone: Gone, *, silent: bool) -> float | None:
-    """Milliseconds from the cancel to the server's notice; None: it never came."""
-    question = f"{SILENT if silent else 'talk'} for ever"
+async def one(backend: Backend, begun: Begun, gone: Gone, question: str, *, silent: bool) -> list[float]:
+    """Milliseconds from the cancel to each step of the server's notice, as far as they came."""
     request = ChatRequest((Message("user", question),), max_tokens=1800, sampling=Sampling(temperature=0.0))
     first = asyncio.Event()
 
@@ -52,33 +57,28 @@ async def one(backend: Backend, begun: Begun | None, gone: Gone, *, silent: bool
                     first.set()
 
     reader = asyncio.create_task(read())
-    number = 0 if begun is None else await begun()
+    number = await begun()
     if not silent:
         await first.wait()
-    await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)
     assert not reader.done(), await asyncio.gather(reader, return_exceptions=True)
     cancelled = time.monotonic()
     reader.cancel()
-    try:
-        async with asyncio.timeout(GIVE_UP):
-            return (await gone(number) - cancelled) * 1000
-    except TimeoutError:
-        return None
-    finally:
-        await asyncio.gather(reader, return_exceptions=True)
+    noticed: list[float] = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GIVE_UP), aclosing(gone(number)) as moments:
+            async for moment in moments:
+                noticed.append((moment - cancelled) * 1000)
+    await asyncio.gather(reader, return_exceptions=True)
+    return noticed
 
 
-async def slots_free(url: str, _: int) -> float:
-    """When llama-server has no slot at work, looked at as often as it answers."""
-    while any(slot["is_processing"] for slot in await asyncio.to_thread(_slots, url)):
-        pass
-    return time.monotonic()
-
-
-def _slots(url: str) -> list[dict[str, object]]:
-    with urlopen(f"{url}/slots", timeout=GIVE_UP) as response:
-        slots: list[dict[str, object]] = json.load(response)
-    return slots
+async def repeated(count: int, ask: Callable[[], Awaitable[list[float]]]) -> list[list[float]]:
+    """`count` times `ask`; fewer where nothing comes of it."""
+    found: list[list[float]] = []
+    while len(found) < count and found != [[]] * HOPELESS:
+        found.append(await ask())
+    return found
 
 
 async def ways(url: str, folder: Path, stack: AsyncExitStack, chosen: set[str]) -> AsyncIterator[tuple[str, str, str]]:
@@ -87,16 +87,21 @@ async def ways(url: str, folder: Path, stack: AsyncExitStack, chosen: set[str]) 
     if "nginx" in chosen:
         yield "nginx", stack.enter_context(nginx.nginx(url, folder / "nginx")), ""
     if "litellm" in chosen:
-        yield "litellm", stack.enter_context(litellm.litellm(url, folder / "litellm")), litellm.MODEL
+        for name, cancels in (("litellm", False), ("litellm, cancel_on_disconnect", True)):
+            with litellm.litellm({"m": url}, folder / "litellm", cancels=cancels) as proxy:
+                yield name, proxy, "m"
 
 
-async def measure(count: int, chosen: set[str]) -> None:
+async def measure(count: int, chosen: set[str], servers: set[str]) -> None:
     """Print the table."""
     print(f"| server | way | moment | n | p50 ms | p95 ms | max ms | never |\n|{' --- |' * 8}", flush=True)
-    await to_watched("openai", "openai", "chat completions, by hand", count, chosen)
-    await to_watched("serve", "native", "llmchat serve, native", count, chosen - {"litellm"})
-    await to_watched("serve", "openai", "llmchat serve, chat completions", count, chosen)
-    await to_llama_server(count, chosen)
+    if "openai" in servers:
+        await to_watched("openai", "openai", "chat completions, by hand", count, chosen)
+    if "serve" in servers:
+        await to_watched("serve", "native", "llmchat serve, native", count, chosen - {"litellm"})
+        await to_watched("serve", "openai", "llmchat serve, chat completions", count, chosen)
+    if "llama-server" in servers:
+        await to_llama_server(count, chosen)
 
 
 async def to_watched(far_kind: str, near_kind: str, name: str, count: int, chosen: set[str]) -> None:
@@ -104,12 +109,17 @@ async def to_watched(far_kind: str, near_kind: str, name: str, count: int, chose
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         far = await stack.enter_async_context(watched(far_kind))
+
+        async def gone(number: int) -> AsyncGenerator[float, None]:
+            yield await far.gone(number)
+
         async for way, url, model in ways(far.url, folder, stack, chosen):
             for silent in (False, True):
                 near = backend(near_kind, url, model)
-                found = [await one(near, far.begun, far.gone, silent=silent) for _ in range(count)]
+                question = f"{SILENT if silent else 'talk'} for ever"
+                found = await repeated(count, partial(one, near, far.begun, gone, question, silent=silent))
                 await near.aclose()
-                report(name, way, "before the first token" if silent else "in mid-answer", found)
+                report(name, way, silent, found)
 
 
 async def to_llama_server(count: int, chosen: set[str]) -> None:
@@ -119,16 +129,51 @@ async def to_llama_server(count: int, chosen: set[str]) -> None:
         url = stack.enter_context(llama_server.running(folder / "log"))
         if url is None:
             return
+        log = stack.enter_context(closing(_Log(folder / "log")))
         async for way, near_url, model in ways(url, folder, stack, chosen):
-            near = backend("openai", near_url, model, "extra_body = {ignore_eos = true}")
-            found = [await one(near, None, partial(slots_free, url), silent=False) for _ in range(count)]
-            await near.aclose()
-            report("llama-server, slot free", way, "in mid-answer", found)
+            for silent, question in ((False, "talk for ever"), (True, LONG)):
+                near = backend("openai", near_url, model, "extra_body = {ignore_eos = true, cache_prompt = false}")
+                found = await repeated(count, partial(one, near, log.begun, log.gone, question, silent=silent))
+                await near.aclose()
+                for step, name in enumerate(("sees it", "slot free")):
+                    report(f"llama-server: {name}", way, silent, found, step)
 
 
-def report(server: str, way: str, moment: str, found: list[float | None]) -> None:
-    """One row."""
-    times = sorted(ms for ms in found if ms is not None)
+LONG = "What would you like to know about the plans, the refunds and the rooms? " * 100
+"""Some 1,700 tokens, so that there is a while before the first."""
+
+
+class _Log:
+    """What llama-server writes down of its requests, looked at each millisecond."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open(errors="replace")
+
+    async def begun(self) -> int:
+        """Wait until it takes up a request; it has one at a time."""
+        await self._line("processing task")
+        return 0
+
+    async def gone(self, _: int) -> AsyncGenerator[float, None]:
+        """When it sees that the reader has gone, and when the slot is free."""
+        yield await self._line("cancel task")
+        yield await self._line("stop processing")
+
+    async def _line(self, words: str) -> float:
+        """When the next line with `words` was there."""
+        while words not in self._file.readline():
+            if self._file.tell() == os.fstat(self._file.fileno()).st_size:
+                await asyncio.sleep(0.001)
+        return time.monotonic()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def report(server: str, way: str, silent: bool, found: list[list[float]], step: int = 0) -> None:
+    """Print one row: the times of `step`."""
+    moment = "before the first token" if silent else "in mid-answer"
+    times = sorted(noticed[step] for noticed in found if len(noticed) > step)
     numbers = [f"{percentile(times, share):.1f}" if times else "-" for share in (50, 95, 100)]
     print(
         f"| {server} | {way} | {moment} | {len(found)} | {' | '.join(numbers)} | {len(found) - len(times)} |",
@@ -141,9 +186,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.cancel", description=__doc__)
     parser.add_argument("--count", type=int, default=40, help="cancels per row")
     parser.add_argument("--only", default="nginx,litellm", help="the proxies to go through, where they are installed")
+    parser.add_argument("--servers", default="openai,serve,llama-server", help="the servers to measure")
     options = parser.parse_args()
     chosen = {name for name, its in (("nginx", nginx), ("litellm", litellm)) if its.installed()}
-    asyncio.run(measure(options.count, chosen & set(options.only.split(","))))
+    asyncio.run(measure(options.count, chosen & set(options.only.split(",")), set(options.servers.split(","))))
 
 
 if __name__ == "__main__":
