@@ -79,7 +79,7 @@ def by_replies(replies: Mapping[str, Reply]) -> Dialect | None:
         return Dialect("openai", "LM Studio")
     if isinstance(ok("/api/version", "version"), str):
         return Dialect("ollama", "Ollama")
-    if isinstance(ok("/get_model_info", "model_path"), str):
+    if isinstance(ok("/get_model_info", "model_path"), str) or _owner(replies) == "sglang":
         return Dialect("openai", "SGLang")
     if isinstance(ok("/version", "version"), str) and _owner(replies) in ("vllm", ""):
         return Dialect("openai", "vLLM")

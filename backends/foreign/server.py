@@ -65,6 +65,11 @@ class ForeignServer(ABC):
     def body(self, request: ChatRequest, model: str) -> dict[str, Any]:
         """The JSON of one request. Raises BackendError (BAD_REQUEST) for what cannot be said."""
 
+    def put_otherwise(self, error: BackendError, request: ChatRequest) -> str:
+        """What `body` does otherwise from now on, in words, where `error` refuses how it was done; then the request is
+        sent again at once. "": nothing."""
+        return ""
+
     @classmethod
     @abstractmethod
     def listed(cls, body: Any) -> list[Listed]:
@@ -89,6 +94,10 @@ class ForeignServer(ABC):
                             yield event
                     return
                 except BackendError as error:
+                    if not has_begun and (change := self.put_otherwise(error, request)):
+                        yield Status("retrying", detail=change)
+                        yield retries.spent(since)
+                        continue
                     delay = None if has_begun else retries.delay(error, client.left(since))
                     if delay is None:
                         raise retries.last_word(error) from None
@@ -100,11 +109,12 @@ class ForeignServer(ABC):
 
     async def _answer(self, client: Client, request: ChatRequest, since: float) -> AsyncGenerator[Event, None]:
         """One try. Raises BackendError."""
-        model = request.model or self._model or (await self._list(client))[0].id
-        if request.continue_from and not self._listed:
+        if not (request.model or self._model):
+            await self._list(client)
+        elif request.continue_from and not self._listed:
             with contextlib.suppress(BackendError):  # how it is made to go on depends on what it is
                 await self._list(client)
-        body = _ENCODER.encode(self.body(request, model) | self._extra_body)
+        body = _ENCODER.encode(self.body(request, self.model_of(request)) | self._extra_body)
         # llama-server closes a connection behind a stream without saying so; what nobody read may be asked again.
         async with client.open(self.PATH, body, since=since, resend=True, form=self.FORM) as stream:
             if await stream.sent():
@@ -112,6 +122,10 @@ class ForeignServer(ABC):
             async with aclosing(_events(stream, client, self.READER)) as events:
                 async for event in events:
                     yield event
+
+    def model_of(self, request: ChatRequest) -> str:
+        """The model that answers `request`; where nobody names one, the models have to be listed before."""
+        return request.model or self._model or self._listed[0].id
 
     async def models(self) -> tuple[str, ...]:
         """The names of the models that the server lists now. Raises BackendError."""

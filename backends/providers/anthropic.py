@@ -3,6 +3,10 @@
 Wire form: docs.anthropic.com, "Messages", "Streaming messages", "Prompt caching", "Extended thinking", "Errors". It
 tells no times. Prompts are append-only here, so two breakpoints serve the prompt cache: behind the system prompt, and
 behind the newest question, where the next turn finds everything before it.
+
+Models differ in what they refuse with a 400 ("Migration guide" in the same documentation): those since Claude 4.6 an
+answer's beginning that is given to them, those since Opus 4.7 a budget for their thinking. Whose model refuses which is
+found out by asking, since nobody can know the names of models to come.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from backends.backend import Backend, ChatRequest
+from backends.errors import BackendError, http_code
 from backends.events import Event, FinishReason, Meta
 from backends.foreign.reader import AnswerReader, Counts, at, text_of
 from backends.foreign.server import ForeignServer, Listed
@@ -45,6 +50,10 @@ _COUNTS: Counts = (
     ("reasoning_tokens", ("output_tokens_details", "thinking_tokens")),
 )
 
+_NO_PREFILL = ("prefill", "must end with a user message")
+_NO_BUDGET = ("thinking.type.adaptive", "budget_tokens")
+"""What a refusal of either says."""
+
 _STATUSES = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -61,7 +70,7 @@ _STATUSES = {
 
 class Options(ForeignOptions, frozen=True, kw_only=True):
     """`url`: the server, with or without ``/v1``. `thinking_tokens`: what the model may think before it answers, beside
-    the answer's own limit; 0 leaves thinking off."""
+    the answer's own limit; 0 leaves thinking off. A model that takes no budget decides by itself, within that sum."""
 
     url: str = "https://api.anthropic.com"
     thinking_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -72,10 +81,14 @@ def connect(options: Options, site: Site) -> Backend:
     return Anthropic(options, token=options.key(site), network=options.network(site))
 
 
-def request_body(request: ChatRequest, model: str, thinking_tokens: int = 0) -> dict[str, Any]:
-    """The JSON of one request. Raises BackendError (BAD_REQUEST) for sampling that the API does not know."""
+def request_body(
+    request: ChatRequest, model: str, thinking_tokens: int = 0, *, prefill: bool = True, budget: bool = True
+) -> dict[str, Any]:
+    """The JSON of one request. `prefill`: whether the model goes on with an answer that is given to it; `budget`:
+    whether it takes one for its thinking. Raises BackendError (BAD_REQUEST) for sampling that the API does not know.
+    """
     thinks = thinking_tokens and request.reasoning != "off"
-    said = turns(request, prefill=not thinks)  # who thinks cannot begin with words that are given
+    said = turns(request, prefill=prefill and not thinks)  # who thinks cannot begin with words that are given
     system = "\n\n".join(turn["content"] for turn in said if turn["role"] == "system")
     messages = [_message(turn) for turn in said if turn["role"] != "system"]
     newest = next((message for message in reversed(messages) if message["role"] == "user"), None)
@@ -91,7 +104,8 @@ def request_body(request: ChatRequest, model: str, thinking_tokens: int = 0) -> 
     if system:
         body["system"] = [{"type": "text", "text": system, **_CACHED}]
     if thinks:
-        body["thinking"] = {"type": "enabled", "budget_tokens": thinking_tokens}
+        given = {"type": "enabled", "budget_tokens": thinking_tokens}
+        body["thinking"] = given if budget else {"type": "adaptive", "display": "summarized"}
     return body
 
 
@@ -154,12 +168,32 @@ class Anthropic(ForeignServer):
         address = api_address(options.url, "/v1", _PATH)
         super().__init__(options.remote(address, token, network, "x-api-key"), options.model, options.extra_body)
         self._thinking_tokens = options.thinking_tokens
+        self._without_prefill: set[str] = set()
+        self._without_budget: set[str] = set()
 
     def body(self, request: ChatRequest, model: str) -> dict[str, Any]:
         """See `request_body`."""
-        return request_body(request, model, self._thinking_tokens)
+        prefill, budget = model not in self._without_prefill, model not in self._without_budget
+        return request_body(request, model, self._thinking_tokens, prefill=prefill, budget=budget)
+
+    def put_otherwise(self, error: BackendError, request: ChatRequest) -> str:
+        """See `ForeignServer.put_otherwise`."""
+        if error.code != http_code(400):
+            return ""
+        model, words = self.model_of(request), error.message
+        if request.continue_from and model not in self._without_prefill and _names(words, _NO_PREFILL):
+            self._without_prefill.add(model)
+            return f"{model} does not go on by itself: it is asked to, in words"
+        if self._thinking_tokens and model not in self._without_budget and _names(words, _NO_BUDGET):
+            self._without_budget.add(model)
+            return f"{model} takes no thinking_tokens: it decides by itself how much it thinks"
+        return ""
 
     @classmethod
     def listed(cls, body: Any) -> list[Listed]:
         """See `ForeignServer.listed`; what is retired stays in the list, but does not answer."""
         return [Listed(str(model["id"])) for model in body["data"] if model.get("lifecycle") != "retired"]
+
+
+def _names(message: str, words: tuple[str, ...]) -> bool:
+    return any(word in message for word in words)

@@ -6,13 +6,18 @@ Wire form: platform.openai.com/docs/api-reference/chat-streaming. What goes beyo
                                             `timings` in the last chunk
     vLLM (docs.vllm.ai, OpenAI server;      `metrics`, where switched on; running `usage` with `continuous_usage_stats`
     docs/features/per_request_metrics.md)
-    LM Studio (lmstudio.ai/docs, REST API)  `stats`, under ``/api/v0``
+    LM Studio (lmstudio.ai/docs, REST API)  `stats`: drafts under ``/v1``, under ``/api/v0`` times too
+    SGLang (entrypoints/openai/protocol.py) `usage.reasoning_tokens`; `sglext` with what its cache held, by place, and
+                                            drafts, where asked for
     Groq (console.groq.com/docs)            times in `usage`, also as `x_groq.usage`
     DeepSeek, vLLM, llama-server, SGLang    `delta.reasoning_content`; OpenRouter and newer vLLM: `delta.reasoning`
     OpenRouter (openrouter.ai/docs)         `usage.cost`; comments while it waits; an error as the last chunk
 
 Which of them it is, GET /models tells (`owned_by`). It is asked when no model is configured, and by `warm`; until then
 only the common form is spoken.
+
+Not spoken: LM Studio's ``/api/v1/chat``, which tells how far loading and prefill are, but takes one message and keeps
+the conversation itself; SGLang's ``/generate``, whose `meta_info` tells queue and total time, but which takes no turns.
 """
 
 from __future__ import annotations
@@ -22,7 +27,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from backends.backend import Backend, ChatRequest
-from backends.events import Event, FinishReason, Meta, Status
+from backends.errors import Code
+from backends.events import Error, Event, FinishReason, Meta, Status
 from backends.foreign.reader import AnswerReader, Counts, Durations, at, milliseconds, text_of
 from backends.foreign.server import ForeignServer, Listed
 from backends.foreign.turns import turns
@@ -38,7 +44,11 @@ _EXTRAS: dict[str, dict[str, Any]] = {
     LLAMA_SERVER: {"return_progress": True},
     # A chunk may be several tokens (speculation, batching): what it says of itself is exact.
     VLLM: {"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
-    SGLANG: {"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
+    SGLANG: {
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        "return_cached_tokens_details": True,
+        "return_spec_tokens_details": True,
+    },
 }
 """What a server takes beyond the common form, by its models' `owned_by`; others refuse fields they do not know."""
 
@@ -57,6 +67,9 @@ _FINISH: dict[str, FinishReason] = {
     "function_call": "tool_calls",
 }
 
+_ABORTED = frozenset({"abort", "error"})
+"""How SGLang and vLLM end what they themselves gave up."""
+
 _COUNTS: Counts = (
     ("prompt_tokens", ("usage", "prompt_tokens")),
     ("completion_tokens", ("usage", "completion_tokens")),
@@ -66,13 +79,20 @@ _COUNTS: Counts = (
     ("cached_tokens", ("timings", "cache_n")),
     ("cache_write_tokens", ("usage", "prompt_tokens_details", "cache_write_tokens")),
     ("reasoning_tokens", ("usage", "completion_tokens_details", "reasoning_tokens")),
+    ("reasoning_tokens", ("usage", "reasoning_tokens")),
     ("draft_tokens", ("timings", "draft_n")),
     ("accepted_tokens", ("timings", "draft_n_accepted")),
     ("draft_tokens", ("metrics", "speculative_decoding", "num_draft_tokens")),
     ("accepted_tokens", ("metrics", "speculative_decoding", "num_accepted_draft_tokens")),
     ("draft_tokens", ("stats", "total_draft_tokens_count")),
     ("accepted_tokens", ("stats", "accepted_draft_tokens_count")),
+    ("draft_tokens", ("usage", "total_draft_tokens_count")),
+    ("accepted_tokens", ("usage", "accepted_draft_tokens_count")),
+    ("draft_tokens", ("sglext", "spec_tokens_details", "spec_num_proposed_drafts")),
+    ("accepted_tokens", ("sglext", "spec_tokens_details", "spec_num_correct_drafts")),
 )
+
+_PREDICTED = ("usage", "completion_tokens_details")
 
 _DURATIONS: Durations = (
     ("prefill", ("timings", "prompt_ms"), 1),
@@ -134,6 +154,9 @@ class ChunkReader(AnswerReader):
         text = self._pieces(choice, counts.get("completion_tokens"), now)
         found += text
         if isinstance(reason := choice.get("finish_reason"), str):
+            if reason in _ABORTED:
+                self.ended = True
+                return [*found, Error(Code.INTERRUPTED, f"{self._where} gave the answer up ({reason})", retryable=True)]
             self._finish(_FINISH.get(reason, "stop"))
         spans = self._spans(chunk)
         if (counts or spans) and (not text or self.finished):  # running counts go out with the text
@@ -156,6 +179,12 @@ class ChunkReader(AnswerReader):
         alone = at(chunk, ("timings", "prompt_n"))  # without what the cache held
         if "prompt_tokens" not in counts and isinstance(alone, int):
             counts["prompt_tokens"] = alone + counts.get("cached_tokens", 0)
+        held = at(chunk, ("sglext", "cached_tokens_details"))  # on the device, in host memory, in a store
+        if "cached_tokens" not in counts and isinstance(held, dict):
+            counts["cached_tokens"] = sum(count for count in held.values() if type(count) is int and count > 0)
+        kept, lost = (at(chunk, (*_PREDICTED, f"{fate}_prediction_tokens")) for fate in ("accepted", "rejected"))
+        if isinstance(kept, int) and isinstance(lost, int) and kept + lost > 0:  # who drafts nothing says 0
+            counts = {"draft_tokens": kept + lost, "accepted_tokens": kept} | counts
         cost = at(chunk, ("usage", "cost"))
         if isinstance(cost, int | float) and cost >= 0:
             counts["cost"] = float(cost)

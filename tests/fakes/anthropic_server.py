@@ -2,7 +2,8 @@
 
 Wire form: docs.anthropic.com, "Streaming messages" (the order of events, `ping`, `error`), "List models", "Errors";
 the official `anthropic` Python package reads it. It answers with the words of the last message, one delta a word;
-"forever" stops after the first word until the client has gone.
+"forever" stops after the first word until the client has gone. `NEWER` refuses what models refuse since Claude 4.6 and
+Opus 4.7, in the API's words ("Migration guide"; quoted in cloudflare/agents#1618 and NousResearch/hermes-agent#11137).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tests.fakes.openai_server import echoed
 from tests.fakes.scripted import Hold
 
 MODEL = "fake-claude"
+NEWER = "newer-claude"
 
 
 @asynccontextmanager
@@ -33,11 +35,28 @@ async def anthropic_server(key: str = "") -> AsyncIterator[Server]:
         if (request.method, path) == ("GET", "/v1/models"):
             return [response(body=models())]
         if (request.method, path) == ("POST", "/v1/messages"):
-            return message(json.loads(request.body))
+            body = json.loads(request.body)
+            if refusal := _refusal(body):
+                return [response(400, body=error("invalid_request_error", refusal))]
+            return message(body)
         return [response(404, body=error("not_found_error", "no such path"))]
 
     async with http_server(answer) as server:
         yield server
+
+
+def _refusal(body: dict[str, Any]) -> str:
+    """Why `NEWER` does not answer `body`; "": it does."""
+    if body["model"] != NEWER:
+        return ""
+    if body.get("thinking", {}).get("type") == "enabled":
+        return (
+            '"thinking.type.enabled" is not supported for this model. '
+            'Use "thinking.type.adaptive" and "output_config.effort" to control thinking behavior.'
+        )
+    if body["messages"][-1]["role"] == "assistant":
+        return "This model does not support assistant message prefill. The conversation must end with a user message."
+    return ""
 
 
 def message(body: dict[str, Any]) -> Script:

@@ -53,6 +53,7 @@ ANSWERS: list[tuple[dict[str, Reply], Dialect]] = [
         Dialect("ollama", "Ollama"),
     ),
     ({"/get_model_info": Reply(200, {"model_path": "m"})}, Dialect("openai", "SGLang")),
+    ({"/v1/models": Reply(200, {"data": [{"id": "m", "owned_by": "sglang"}]})}, Dialect("openai", "SGLang")),
     (
         {
             "/version": Reply(200, {"version": "0.11"}),

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from backends.backend import ChatRequest, Message, Sampling
 from backends.errors import BackendError, Code
-from backends.events import Done, Error, Event, Meta, Reasoning, Token, is_terminal
+from backends.events import Done, Error, Event, Meta, Reasoning, Status, Token, is_terminal
+from backends.foreign.turns import GO_ON
 from backends.providers.anthropic import Anthropic, MessageReader, Options, request_body
 from backends.sse.placement import Timing
-from tests.fakes.anthropic_server import MODEL, anthropic_server, end, error, event, start, stop, text
+from tests.fakes.anthropic_server import MODEL, NEWER, anthropic_server, end, error, event, start, stop, text
+from tests.fakes.http_server import http_server, response
 from tests.providers.reading import events_of, of
 
 PATIENCE = 20.0
@@ -164,16 +166,21 @@ class TestRequests:
 
         assert (cut["role"], words["role"]) == ("assistant", "user")
 
+    def test_a_model_that_takes_no_budget_decides_by_itself(self) -> None:
+        body = request_body(REQUEST, "m", 2048, budget=False)
+
+        assert (body["max_tokens"], body["thinking"]) == (2057, {"type": "adaptive", "display": "summarized"})
+
     def test_sampling_that_it_does_not_know_is_refused(self) -> None:
         with pytest.raises(BackendError, match="has no min_p") as caught:
             request_body(ChatRequest((Message("user", "a"),), sampling=Sampling(min_p=0.1)), "m")
         assert caught.value.code == Code.BAD_REQUEST
 
 
-async def ask(backend: Anthropic) -> list[Event]:
+async def ask(backend: Anthropic, request: ChatRequest = REQUEST) -> list[Event]:
     """All events of one answer."""
     async with asyncio.timeout(PATIENCE):
-        return [event async for event in backend.stream(REQUEST)]
+        return [event async for event in backend.stream(request)]
 
 
 class TestConversations:
@@ -188,6 +195,40 @@ class TestConversations:
         headers = server.requests[-1].headers
         assert (headers["x-api-key"], headers["anthropic-beta"]) == ("sk-secret", "x")
         assert "authorization" not in headers
+
+    @pytest.mark.parametrize("thinking_tokens", [0, 2048])
+    async def test_what_a_newer_model_refuses_is_put_otherwise_once(self, thinking_tokens: int) -> None:
+        cut = msgspec.structs.replace(REQUEST, continue_from="one")
+        async with anthropic_server() as server:
+            backend = Anthropic(Options(url=server.url, model=NEWER, thinking_tokens=thinking_tokens))
+            first, second = await ask(backend, cut), await ask(backend, cut)
+            old = await ask(backend, msgspec.structs.replace(cut, model=MODEL))
+            await backend.aclose()
+
+        for found in (first, second, old):
+            assert isinstance(found[-1], Done), found[-1]
+        (told,) = [event for event in first if isinstance(event, Status) and event.status == "retrying"]
+        assert ("thinking_tokens" if thinking_tokens else "in words") in told.detail
+        assert any(span.stage == "retry" for meta in of(Meta, first) for span in meta.spans)
+        assert not any(event.status == "retrying" for event in of(Status, [*second, *old]))
+        *_, last, old_sent = [json.loads(request.body) for request in server.requests if request.method == "POST"]
+        assert last["messages"][-2:] == [
+            {"role": "assistant", "content": [{"type": "text", "text": "one"}]},
+            {"role": "user", "content": [{"type": "text", "text": GO_ON, "cache_control": {"type": "ephemeral"}}]},
+        ]
+        assert last.get("thinking", {}).get("type") == ("adaptive" if thinking_tokens else None)
+        assert old_sent["messages"][-1]["role"] == ("user" if thinking_tokens else "assistant")
+        assert len(server.requests) == 5  # the models, asked for once, and one answer more than questions
+
+    async def test_another_refusal_is_the_end(self) -> None:
+        async with http_server(lambda _: [response(400, body=error("invalid_request_error", "prefill"))]) as server:
+            backend = Anthropic(Options(url=server.url, model=MODEL))
+            plain = await ask(backend)
+            cut = await ask(backend, msgspec.structs.replace(REQUEST, continue_from="one"))
+            await backend.aclose()
+
+        assert [event.code for event in (plain[-1], cut[-1]) if isinstance(event, Error)] == ["HTTP_400"] * 2
+        assert sum(request.method == "POST" for request in server.requests) == 3
 
     async def test_a_wrong_key_is_told_in_the_servers_words(self) -> None:
         async with anthropic_server("sk-secret") as server:

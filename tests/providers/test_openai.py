@@ -53,6 +53,11 @@ class TestRequests:
         assert request_body(REQUEST, "m", owner)["stream_options"]["continuous_usage_stats"] is True
         assert request_body(REQUEST, "m")["stream_options"] == {"include_usage": True}
 
+    def test_sglang_is_asked_what_its_cache_held_and_what_it_drafted(self) -> None:
+        body = request_body(REQUEST, "m", "sglang")
+
+        assert body["return_cached_tokens_details"] is body["return_spec_tokens_details"] is True
+
     def test_going_on_after_a_cut(self) -> None:
         request = msgspec.structs.replace(REQUEST, continue_from="one")
 

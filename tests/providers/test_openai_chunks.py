@@ -14,6 +14,7 @@ from backends.events import Done, Error, Event, Meta, Reasoning, Status, Token, 
 from backends.providers.openai import ChunkReader
 from backends.sse.placement import Timing
 from backends.telemetry.stages import Span
+from tests.fakes import recorded
 from tests.fakes.openai_server import MODEL, chunk, data, usage
 from tests.providers.reading import events_of, of
 
@@ -172,6 +173,55 @@ class TestChunks:
 
         rest = (Span("prefill", 50.0, 50.0), Span("total_generation", 100.0, 80.0))
         assert told == [(Span("provider_queue", 30.0, 20.0), *rest), rest]
+
+    def test_a_recorded_stream_of_sglang(self) -> None:
+        found = read(*recorded.SGLANG)
+
+        assert of(Reasoning, found) == [Reasoning("The user"), Reasoning(" wants one word.")]
+        assert of(Token, found) == [Token("OK")]
+        meta = of(Meta, found)[-1]
+        assert (meta.prompt_tokens, meta.completion_tokens, meta.reasoning_tokens) == (57, 28, 25)
+        assert (meta.cached_tokens, meta.spans) == (None, ())
+        assert (found[-1].total_tokens, found[-1].finish_reason) == (28, "stop")  # type: ignore[union-attr]
+
+    def test_sglangs_cache_and_drafts(self) -> None:
+        meta = of(Meta, read(*recorded.SGLANG[:-1], recorded.SGLANG_EXTRAS))[-1]
+
+        assert (meta.cached_tokens, meta.draft_tokens, meta.accepted_tokens) == (44, 12, 6)
+
+    def test_predictions_are_drafts_where_there_are_any(self) -> None:
+        told = [
+            of(Meta, read(chunk({"content": "a"}), usage(completion_tokens_details=details)))[-1]
+            for details in (
+                {"accepted_prediction_tokens": 6, "rejected_prediction_tokens": 3},
+                {"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0, "reasoning_tokens": 1},
+            )
+        ]
+
+        assert [(meta.draft_tokens, meta.accepted_tokens) for meta in told] == [(9, 6), (None, None)]
+
+    @pytest.mark.parametrize("reason", ["abort", "error"])
+    def test_what_the_server_itself_gave_up_is_not_complete(self, reason: str) -> None:
+        found = read(chunk({"content": "a"}), chunk({"content": "b"}, finish_reason=reason), data("[DONE]"))
+
+        assert of(Token, found) == [Token("a"), Token("b")]
+        assert isinstance(found[-1], Error)
+        assert (found[-1].code, found[-1].retryable) == ("INTERRUPTED", True)
+        assert sum(map(is_terminal, found)) == 1
+
+    def test_recorded_answers_of_lm_studio(self) -> None:
+        whole, drafts = (
+            of(Meta, read(chunk({"content": "a"}), chunk({}, finish_reason="length"), last, first_at=2000.0))[-1]
+            for last in (recorded.LM_STUDIO_V0, recorded.LM_STUDIO_V1)
+        )
+
+        assert (whole.prompt_tokens, whole.completion_tokens, whole.reasoning_tokens) == (66, 300, 300)
+        assert (whole.draft_tokens, whole.accepted_tokens) == (492, 176)
+        assert [(span.stage, round(span.duration)) for span in whole.spans] == [
+            ("prefill", 1162),
+            ("total_generation", 17839),
+        ]
+        assert (drafts.draft_tokens, drafts.accepted_tokens, drafts.spans) == (20, 17, ())
 
     def test_what_openrouter_adds(self) -> None:
         usage_told = {"prompt_tokens": 5, "completion_tokens": 1, "cost": 0.00025}
