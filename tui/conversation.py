@@ -96,6 +96,11 @@ class Conversation:
         answer = self.answer
         return answer is not None and bool(answer.content) and answer.outcome in CONTINUABLE
 
+    def earlier(self, answer: Turn) -> Timeline | None:
+        """Of the answers before `answer` the newest one's run by the same backend: its cache may hold that prompt."""
+        asked = (turn for turn in reversed(self.turns) if turn.role == "assistant" and int(turn.id) < int(answer.id))
+        return next((turn.timeline for turn in asked if turn.backend == answer.backend and turn.timeline), None)
+
     def ask(self, text: str, backend: str) -> Turn:
         """Add a user turn."""
         if self.id is None:

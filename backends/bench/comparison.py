@@ -6,6 +6,7 @@ Requests are resampled, each with all its numbers; runs are not, so what changed
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import msgspec
@@ -17,10 +18,11 @@ from backends.bench.sweep import Measured
 from backends.telemetry.spread import percentile
 
 PERCENTILES = (50, 90, 95, 99)
-METRICS = (("TTFT", "ttft"), ("TPOT", "tpot"), ("total", "total"))
+METRICS = (("TTFT", "ttft"), ("TPOT", "tpot"), ("ITL", "gaps"), ("total", "total"))
 
 BEYOND = 5
-"""Requests that have to lie beyond a percentile of both for an interval to mean anything."""
+"""Values that have to lie beyond a percentile of both for an interval to mean anything, and answers beyond the median:
+the gaps of one answer are one another's like."""
 
 
 class Ratio(msgspec.Struct, frozen=True):
@@ -65,15 +67,20 @@ def _compared(one: Measured, other: Measured) -> Compared:
     ratios: list[Ratio] = []
     for name, field in METRICS:
         mine, theirs = _values(one.run.results, field), _values(other.run.results, field)
-        fewer = min(len(mine), len(theirs))
+        if min(len(mine), len(theirs)) < 2 * BEYOND:
+            continue
+        ones, others = (list(itertools.chain.from_iterable(values)) for values in (mine, theirs))
+        fewer = min(len(ones), len(others))
         known = [percent for percent in PERCENTILES if fewer * (100 - percent) >= 100 * BEYOND]
         for percent, found in zip(known, percentile_ratios(theirs, mine, known) if known else (), strict=True):
-            ratios.append(Ratio(name, percent, percentile(mine, percent), percentile(theirs, percent), found))
+            ratios.append(Ratio(name, percent, percentile(ones, percent), percentile(others, percent), found))
     return Compared(one, other, tuple(ratios))
 
 
-def _values(results: Sequence[Result], field: str) -> list[float]:
-    return [value for result in results if result.good and (value := getattr(result, field)) is not None]
+def _values(results: Sequence[Result], field: str) -> list[tuple[float, ...]]:
+    """What each answer has of it."""
+    found = [getattr(result, field) for result in results if result.good]
+    return [value if isinstance(value, tuple) else (value,) for value in found if value not in (None, ())]
 
 
 def table(compared: Sequence[Compared]) -> str:
@@ -86,7 +93,9 @@ def _table(level: Compared) -> str:
     rows = [f"{level.one.level!s:24}{'A':>12}{'B':>12}      B / A [95 %]"]
     for it in level.ratios:
         name = f"{it.metric} P{it.percent}, ms"
-        rows.append(f"{name:24}{it.one:>12,.1f}{it.other:>12,.1f}      {it.ratio!s:22}{it.verdict}".rstrip())
+        digits = 1 if min(it.one, it.other) >= 10 else 2
+        times = f"{it.one:>12,.{digits}f}{it.other:>12,.{digits}f}"
+        rows.append(f"{name:24}{times}      {it.ratio!s:22}{it.verdict}".rstrip())
     for name, field, form in (
         ("answered", "answered", ",.0f"),
         ("failed", "failed", ",.0f"),
@@ -98,5 +107,5 @@ def _table(level: Compared) -> str:
         times = f"      {theirs / mine:.2f}" if mine and field not in ("answered", "failed") else ""
         rows.append(f"{name:24}{mine:>12{form}}{theirs:>12{form}}{times}")
     if len(level.ratios) < len(METRICS) * len(PERCENTILES):
-        rows.append(f"Left out: percentiles with fewer than {BEYOND} answers beyond them.")
+        rows.append(f"Left out: percentiles with fewer than {BEYOND} values beyond them.")
     return "\n".join(rows)

@@ -51,30 +51,58 @@ def ratio(ours: Sequence[float], theirs: Sequence[float], confidence: float = 0.
 
 
 def percentile_ratios(
-    ours: Sequence[float], theirs: Sequence[float], percents: Sequence[float], confidence: float = 0.95, seed: int = 0
+    ours: Sequence[Sequence[float]],
+    theirs: Sequence[Sequence[float]],
+    percents: Sequence[float],
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> list[Interval]:
     """Percentiles of `ours` / those of `theirs`, with bootstrap intervals as in `ratio`, drawn apart.
 
+    Each has the values of one request together, and together they are drawn: gaps of one answer are not independent.
     Raises ValueError without values.
     """
-    if not ours or not theirs:
-        raise ValueError("no values")
     rng = np.random.default_rng(seed)
-
-    def resampled(values: Sequence[float]) -> NDArray[np.float64]:
-        known = np.asarray(values, np.float64)
-        return np.array([np.percentile(rng.choice(known, len(known)), percents) for _ in range(_RESAMPLES)])
-
-    above, below = resampled(ours), resampled(theirs)
-    quotients = np.divide(above, below, out=np.full(above.shape, np.inf), where=below != 0)
+    mine, other = _Drawn(ours), _Drawn(theirs)
+    above, below = (np.array([one.again(rng, percents) for _ in range(_RESAMPLES)]) for one in (mine, other))
+    quotients = np.divide(above, below, out=np.where(above == 0, 1.0, np.inf), where=below != 0)
     edge = 50 * (1 - confidence)
     lows, highs = np.percentile(quotients, (edge, 100 - edge), axis=0)
-    values = [_quotient(percentile(ours, percent), percentile(theirs, percent)) for percent in percents]
+    values = [_quotient(*pair) for pair in zip(mine.as_is(percents), other.as_is(percents), strict=True)]
     return [Interval(value, float(low), float(high)) for value, low, high in zip(values, lows, highs, strict=True)]
 
 
+class _Drawn:
+    """The percentiles of values that are drawn in groups: sorted once, and weighed by how often a group was drawn."""
+
+    def __init__(self, groups: Sequence[Sequence[float]]) -> None:
+        values = np.concatenate([np.zeros(0), *groups])
+        if not len(values):
+            raise ValueError("no values")
+        order = np.argsort(values)
+        self._count = len(groups)
+        self._values = values[order]
+        self._group = np.repeat(np.arange(self._count), [len(group) for group in groups])[order]
+
+    def as_is(self, percents: Sequence[float]) -> list[float]:
+        return [float(value) for value in np.percentile(self._values, percents)]
+
+    def again(self, rng: np.random.Generator, percents: Sequence[float]) -> NDArray[np.float64]:
+        drawn = np.bincount(rng.integers(self._count, size=self._count), minlength=self._count)
+        ends = np.cumsum(drawn[self._group])  # of each value's repetitions
+        at = np.asarray(percents) / 100 * max(0, ends[-1] - 1)
+        below = np.floor(at)
+        low, high = (
+            self._values[np.minimum(np.searchsorted(ends, rank, side="right"), len(ends) - 1)]
+            for rank in (below, np.minimum(below + 1, max(0, ends[-1] - 1)))
+        )
+        return np.asarray(low + (high - low) * (at - below))
+
+
 def _quotient(one: float, other: float) -> float:
-    return one / other if other else math.inf
+    if not other:
+        return math.inf if one else 1.0
+    return one / other
 
 
 def goodput(met: Sequence[bool], seconds: float) -> tuple[float, float]:

@@ -105,11 +105,30 @@ def _prefill(ms: float, timeline: Timeline, earlier: Timeline | None) -> Finding
         what = f"reading a prompt of {tokens:,} tokens{speed}; the backend does not say what it had cached"
         return Finding(ms, what, "a shorter prompt: fewer or shorter passages, an older part of the conversation less")
     what = f"reading {fresh:,} of {tokens:,} prompt tokens{speed}, {cached:,} cached"
-    if fresh < SMALL_PROMPT or cached >= GOOD_SHARE * tokens:
+    if not missed(tokens, cached):
         long = "what is new is long: fewer or shorter passages" if fresh >= LONG_PROMPT else "that is not much to read"
         return Finding(ms, what, f"{long}; a smaller model, a GPU or more threads read faster")
     why, step = _miss(timeline, earlier, tokens)
     return Finding(ms, f"{what}; {why}", step)
+
+
+def missed(tokens: int, cached: int) -> bool:
+    """Whether the prefix cache should have held more of a prompt of so many `tokens`."""
+    return tokens - cached >= SMALL_PROMPT and cached < GOOD_SHARE * tokens
+
+
+def why_missed(timeline: Timeline, earlier: Timeline | None, tokens: int) -> str:
+    """Why the prefix cache held so little, in the few words of a line's end; '' where that is not known."""
+    if earlier is None or not earlier.prompt or not timeline.prompt:
+        return ""
+    if (parted := parting(earlier.prompt, timeline.prompt)) is None:
+        return "the cache had let go of it"
+    return f"new from token {_token(parted, tokens):,} on ({parted.role})"
+
+
+def _token(parted: Parting, tokens: int) -> int:
+    """About which token that is: characters are what is known."""
+    return round(tokens * parted.before / parted.total) if parted.total else 0
 
 
 def _miss(timeline: Timeline, earlier: Timeline | None, tokens: int) -> tuple[str, str]:
@@ -129,7 +148,7 @@ def _miss(timeline: Timeline, earlier: Timeline | None, tokens: int) -> tuple[st
 
 
 def _parted(parted: Parting, tokens: int) -> tuple[str, str]:
-    at = round(tokens * parted.before / parted.total) if parted.total else 0
+    at = _token(parted, tokens)
     place = f"message {parted.number + 1} ({parted.role}) at character {parted.character:,}"
     what = f"it parts from the last prompt in {place}, about token {at:,}: all behind it is read again"
     if parted.role == "system":

@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from backends.config import Budget
-from backends.events import Meta
-from backends.telemetry.causes import Finding, before_first_token, of_generation, of_length
+from backends.telemetry.causes import Finding, before_first_token, missed, of_generation, of_length, why_missed
 from backends.telemetry.stages import Stage
 from backends.telemetry.summary import account, summarize
 from backends.telemetry.timeline import Timeline
@@ -46,10 +45,10 @@ def duration(ms: float) -> str:
     return f"{minutes} min {seconds} s"
 
 
-def slow_first_token(timeline: Timeline, budget_ms: float) -> str | None:
-    """One line for an answer whose TTFT broke `budget_ms`, else None.
+def slow_first_token(timeline: Timeline, budget_ms: float, earlier: Timeline | None = None) -> str | None:
+    """One line for an answer whose TTFT broke `budget_ms`, else None. `earlier`: as for `explain`.
 
-    ``TTFT 1.6 s: 61 % prefill of 2,950 tokens, none cached``
+    ``TTFT 1.6 s: 61 % prefill of 2,950 tokens, none cached: new from token 12 on (system)``
     """
     ttft = timeline.first_token_ms
     if ttft is None or ttft <= budget_ms:
@@ -58,7 +57,7 @@ def slow_first_token(timeline: Timeline, budget_ms: float) -> str | None:
     stage, cost = max(bill.parts, key=lambda part: part[1], default=(None, 0.0))
     if stage is None or bill.unattributed > cost:
         return f"TTFT {duration(ttft)}: {_percent(bill.unattributed, ttft)} unattributed, the backend does not say"
-    what = _prefill(timeline.usage) if stage == "prefill" else _WORDS.get(stage, stage)
+    what = _prefill(timeline, earlier) if stage == "prefill" else _WORDS.get(stage, stage)
     return f"TTFT {duration(ttft)}: {_percent(cost, ttft)} {what}"
 
 
@@ -66,12 +65,15 @@ def _percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %"
 
 
-def _prefill(usage: Meta) -> str:
-    if usage.prompt_tokens is None:
+def _prefill(timeline: Timeline, earlier: Timeline | None) -> str:
+    tokens, cached = timeline.usage.prompt_tokens, timeline.usage.cached_tokens
+    if tokens is None:
         return "prefill"
-    cached = usage.cached_tokens
-    tail = "" if cached is None else (f", {cached:,} cached" if cached else ", none cached")
-    return f"prefill of {usage.prompt_tokens:,} tokens{tail}"
+    if cached is None:
+        return f"prefill of {tokens:,} tokens"
+    words = f"prefill of {tokens:,} tokens, {f'{cached:,}' if cached else 'none'} cached"
+    why = why_missed(timeline, earlier, tokens) if missed(tokens, cached) else ""
+    return f"{words}: {why}" if why else words
 
 
 class Explanation(msgspec.Struct, frozen=True):

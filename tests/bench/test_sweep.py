@@ -22,8 +22,8 @@ from tests.fakes.scripted import Scripted, answer
 BUDGET = Budget(500, 5000)
 
 
-def result(ttft: float, total: float) -> Result:
-    return Result(0.0, 0.0, "complete", ttft, (total - ttft) / 9, total, 10, 20, 5, None, None, (1.5, 2.5))
+def result(ttft: float, total: float, gaps: tuple[float, ...] = (1.5, 2.5)) -> Result:
+    return Result(0.0, 0.0, "complete", ttft, (total - ttft) / 9, total, 10, 20, 5, None, None, gaps)
 
 
 def measured(level: Level, slow: float = 1.0, count: int = 200, seed: int = 1) -> Measured:
@@ -111,6 +111,26 @@ def test_a_difference_is_told_from_chance() -> None:
     assert "slower" in table([changed])
 
 
+def test_gaps_are_drawn_with_the_answer_they_belong_to() -> None:
+    def records(gaps: list[tuple[float, ...]]) -> LoadRecord:
+        done = Run(tuple(result(100, 200, own) for own in gaps), 10.0)
+        return LoadRecord("box", {}, (Measured(Level("clients", 1), summarize(done, BUDGET), done),))
+
+    rng = random.Random(4)
+    alike = [(float(ms),) * 40 for ms in (rng.uniform(10, 30) for _ in range(30))]
+    mixed = [tuple(rng.uniform(10, 30) for _ in range(40)) for _ in range(30)]
+    intervals = {}
+    for name, gaps in (("alike", alike), ("mixed", mixed)):
+        (found,) = compare(records(gaps), records(gaps))
+        assert {it.percent for it in found.ratios if it.metric == "ITL"} == {50, 90, 95, 99}
+        assert "ITL P99, ms" in table([found])
+        intervals[name] = next(it.ratio for it in found.ratios if (it.metric, it.percent) == ("ITL", 50))
+    width = {name: found.high - found.low for name, found in intervals.items()}
+    assert width["alike"] > 3 * width["mixed"]  # 30 values that each count 40 times are no 1,200
+    (few,) = compare(records(alike[:9]), records(alike[:9]))
+    assert few.ratios == ()
+
+
 def test_only_what_both_have_is_compared_and_other_options_are_named() -> None:
     one = LoadRecord("box", {"prompt": "128", "seed": 0}, (measured(Level("clients", 1)),))
     other = LoadRecord("box", {"prompt": "256", "seed": 0}, (measured(Level("second", 1)),))
@@ -124,6 +144,6 @@ def test_the_interval_of_a_percentile_holds_the_true_ratio_as_often_as_it_says()
     for number in range(40):
         theirs = [rng.expovariate(1.0) for _ in range(150)]
         ours = [2 * rng.expovariate(1.0) for _ in range(150)]
-        (found,) = percentile_ratios(ours, theirs, (90,), seed=number)
+        (found,) = percentile_ratios([[one] for one in ours], [[one] for one in theirs], (90,), seed=number)
         held += found.low < 2 < found.high
     assert held >= 34  # of 38 expected; fewer than 34 comes once in a hundred times

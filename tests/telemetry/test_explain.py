@@ -7,7 +7,7 @@ import pytest
 from backends.backend import Message, Role
 from backends.config import Budget
 from backends.events import Done, Error, Event, Meta, Status, Token
-from backends.telemetry.explain import explain, slow_generation
+from backends.telemetry.explain import explain, slow_first_token, slow_generation
 from backends.telemetry.stages import Span, Stage
 from backends.telemetry.timeline import Timeline
 
@@ -150,6 +150,24 @@ def test_an_answer_that_never_came(event: Event, words: str) -> None:
     timeline.add(Status("queued"), 1.0)
     timeline.add(event, 40.0)
     assert explain(timeline, BUDGET).verdict == words
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cached", "earlier", "words"),
+    [
+        (DATED, 0, OLD, "none cached: new from token 407 on (system)"),
+        (SAME, 100, OLD, "100 cached: the cache had let go of it"),
+        (EDITED, 100, OLD, "100 cached: new from token 2,849 on (user)"),
+        (DATED, 0, None, "none cached"),
+        (DATED, 2_900, OLD, "2,900 cached"),
+    ],
+)
+def test_one_line_says_where_the_prompt_parted(
+    prompt: tuple[str, ...], cached: int, earlier: Timeline | None, words: str
+) -> None:
+    timeline = turn(1_600, stages={"prefill": 976}, prompt_tokens=2_950, cached_tokens=cached, prompt=prompt)
+    line = slow_first_token(timeline, BUDGET.ttft_ms, earlier)
+    assert line == f"TTFT 1.6 s: 61 % prefill of 2,950 tokens, {words}"
 
 
 def test_one_line_under_a_slow_answer() -> None:

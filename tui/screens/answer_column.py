@@ -44,8 +44,8 @@ class AnswerColumn(Vertical):
         self.connection = connection
         self._number = number
         self._transcript = Transcript(fps=fps)
-        self._panel = LatencyPanel(budget)
-        self._view = TranscriptView(self._transcript, budget, on_end)
+        self._panel = LatencyPanel(budget, headed=False)
+        self._view = TranscriptView(self._transcript, budget, on_end, named=False)
         self._worker = AnswerWorker(self._view, clock, output_price)
 
     def compose(self) -> ComposeResult:
@@ -81,18 +81,24 @@ class AnswerColumn(Vertical):
         self._panel.take(shape)
         self._panel.styles.height = lines
 
-    def show(self, marks: tuple[str, ...], is_chosen: bool) -> None:
-        """Bring head and waterfall up to date. `marks`: what it was first at."""
-        self._panel.show(self.turn.timeline, self._worker.elapsed_ms)
+    @property
+    def reached_ms(self) -> float:
+        """How far its turn has come: to its end, or to now."""
+        timeline = self.turn.timeline
+        return timeline.end_ms if timeline is not None and timeline.end_ms is not None else self._worker.elapsed_ms
+
+    def show(self, marks: tuple[str, ...], is_chosen: bool, axis: float) -> None:
+        """Bring head and waterfall up to date. `marks`: what it was first at; `axis`: the time axis' end in ms."""
+        self._panel.show(self.turn.timeline, self._worker.elapsed_ms, axis)
         word, tone = OUTCOME_WORDS[self.turn.outcome]
         head = Text(f" {self._number} ", "reverse" if is_chosen else "")
         head.append(f" {plain(self.turn.backend)}", "bold")
-        if self.turn.model:
-            head.append(f"  {plain(self.turn.model)}", QUIET)
         head.append(f"  {word}", TONE_COLOURS[tone])
         for mark in marks:
             head.append(f"  {mark}", f"bold {TONE_COLOURS['good']}")
-        head.no_wrap, head.overflow = True, "ellipsis"
+        if self.turn.model:
+            head.append(f"  {plain(self.turn.model)}", QUIET)
+        head.truncate(max(1, self.size.width - 2), overflow="ellipsis")
         self.query_one(Static).update(head)
 
     # AnswerStore

@@ -19,7 +19,18 @@ from tui.widgets.wording import describe
 class TranscriptView:
     """Writes turns into a `Transcript`. Implements `AnswerView`; `on_end` is called when an answer has ended."""
 
-    def __init__(self, transcript: Transcript, budget: Budget, on_end: Callable[[Turn], None]) -> None:
+    def __init__(
+        self,
+        transcript: Transcript,
+        budget: Budget,
+        on_end: Callable[[Turn], None],
+        earlier: Callable[[Turn], Timeline | None] = lambda turn: None,
+        *,
+        named: bool = True,
+    ) -> None:
+        """`earlier`: the run whose prompt the cache may have held. `named`: an answer's backend stands over it."""
+        self._earlier = earlier
+        self._named = named
         self._transcript = transcript
         self._budget = budget
         self._on_end = on_end
@@ -35,7 +46,7 @@ class TranscriptView:
             self._transcript.add("user", turn.content, key=key)
             self._number(turn)
             return
-        self._transcript.add("assistant", turn.content, key=key, title=plain(turn.backend))
+        self._transcript.add("assistant", turn.content, key=key, title=self._title(turn))
         self._number(turn)
         if turn.reasoning:
             self._transcript.append_reasoning(key, turn.reasoning)
@@ -100,7 +111,7 @@ class TranscriptView:
     def _add(self, turn: Turn) -> None:
         """An answer as one that streams, with what it has already."""
         key = message_key(turn)
-        self._transcript.add("assistant", key=key, title=plain(turn.backend))
+        self._transcript.add("assistant", key=key, title=self._title(turn))
         self._number(turn)
         if turn.reasoning:
             self._transcript.append_reasoning(key, turn.reasoning)
@@ -139,15 +150,17 @@ class TranscriptView:
                 again += f" (the server asks to wait {error.retry_after:.0f} s)"
             self._transcript.add("error", f"{plain(error.message)}\n{error.code} · {again}", key=_error_key(turn))
 
+    def _title(self, turn: Turn) -> str:
+        return plain(turn.backend) if self._named else ""
+
     def _note(self, turn: Turn) -> str | None:
-        slow = _why_slow(turn.timeline, self._budget) if turn.timeline else None
+        slow = self._why_slow(turn, turn.timeline) if turn.timeline else None
         detail = turn.timeline.detail if turn.timeline else None
         cut = "Ctrl+G continues" if turn.outcome in CONTINUABLE and turn.content and not detail else None
         return " · ".join(part for part in (detail, cut, slow) if part) or None
 
-
-def _why_slow(timeline: Timeline, budget: Budget) -> str | None:
-    return slow_first_token(timeline, budget.ttft_ms) or slow_generation(timeline)
+    def _why_slow(self, turn: Turn, timeline: Timeline) -> str | None:
+        return slow_first_token(timeline, self._budget.ttft_ms, self._earlier(turn)) or slow_generation(timeline)
 
 
 def message_key(turn: Turn) -> str:

@@ -75,7 +75,9 @@ class ChatScreen(ComparingScreen):
         self._remark = ""
         self._reported = ""  # the notice of the history that was shown
         self._insisted = False  # Enter was pressed while an answer ran: pressing it again cancels that answer
-        self._view = TranscriptView(self._transcript, self._budget, self._ended)
+        self._view = TranscriptView(
+            self._transcript, self._budget, self._ended, lambda turn: self._conversation.earlier(turn)
+        )
         self._alerts = AlertWatch(history, config)
         self.worker = AnswerWorker(self._view, clock, config.output_price)
 

@@ -27,7 +27,7 @@ from tui.screens.answer_column import AnswerColumn
 from tui.screens.compare_layout import lay_out
 from tui.terminal.compositor import CroppedCompositor
 from tui.widgets.plain import plain
-from tui.widgets.waterfall import QUIET
+from tui.widgets.waterfall import QUIET, axis_end
 
 TICK = 0.2
 """Seconds between two updates of what stands around the answers."""
@@ -59,7 +59,8 @@ class CompareScreen(Screen[AnswerColumn | None]):
         self._history = history
         self._clock = clock
         self._chosen = 0
-        budget, fps = config.budget(request.feature), config.ui.fps
+        self._budget = budget = config.budget(request.feature)
+        fps = config.ui.fps
         self._columns = [
             AnswerColumn(number, connection, budget, fps, self._ended, clock, config.output_price)
             for number, connection in enumerate(connections, 1)
@@ -116,11 +117,13 @@ class CompareScreen(Screen[AnswerColumn | None]):
             return
         timelines = {column.turn.backend: column.turn.timeline for column in self._columns if column.turn.timeline}
         won = places(timelines)
+        running = any(column.is_running for column in self._columns)
+        reached = max(column.reached_ms for column in self._columns)
+        axis = axis_end(reached, self._budget.ttft_ms) if running else reached
         for at, column in enumerate(self._columns):
             name = column.turn.backend
             marks = [mark for mark, who in (("first", won.first), ("finished first", won.finished)) if who == name]
-            column.show(tuple(marks), at == self._chosen)
-        running = any(column.is_running for column in self._columns)
+            column.show(tuple(marks), at == self._chosen, axis)
         waits = not timelines
         words = "opening the backends · Esc leaves" if waits else "Esc cancels all" if running else "Esc closes"
         hints = f"{words} · ← → choose · Enter takes the answer into the conversation"

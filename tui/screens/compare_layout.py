@@ -12,8 +12,8 @@ NARROWEST = 44
 AROUND = 3
 """Lines that the question, the line under it and the hints at the end take."""
 
-PANEL_LINES = (14, 26)
-"""Lines of the full panel: with a short waterfall at least, with a long one at most. It takes up to half of them."""
+PANEL_LINES = (14, 24)
+"""Lines of the full panel: with a short waterfall at least, with a long one at most. It takes up to 3 of 5."""
 
 
 class CompareLayout(msgspec.Struct, frozen=True):
@@ -28,6 +28,6 @@ def lay_out(width: int, height: int, answers: int) -> CompareLayout:
     """For so many `answers` in a terminal of `width` columns and `height` lines."""
     stacked = width // answers < NARROWEST
     lines = (height - AROUND) // (answers if stacked else 1)
-    if lines // 2 >= PANEL_LINES[0]:
-        return CompareLayout(stacked, "panel", min(PANEL_LINES[1], lines // 2))
+    if (room := 3 * lines // 5) >= PANEL_LINES[0]:
+        return CompareLayout(stacked, "panel", min(PANEL_LINES[1], room))
     return CompareLayout(stacked, "strip", 2) if lines >= 8 else CompareLayout(stacked, "numbers", 1)

@@ -39,14 +39,20 @@ _STRIP_GAPS = 24
 Shape = Literal["panel", "strip", "numbers", "off"]
 
 
-def panel_lines(timeline: Timeline, now: float, width: int, budget: Budget) -> list[Text]:
-    """The full panel, `width` columns wide, for a turn as it stands `now` ms after Enter."""
+def panel_lines(
+    timeline: Timeline, now: float, width: int, budget: Budget, axis: float | None = None, *, headed: bool = True
+) -> list[Text]:
+    """The full panel, `width` columns wide, for a turn as it stands `now` ms after Enter.
+
+    `axis`: where its time axis ends, in ms; None: where it suits this turn. The same below. `headed`: with a head, and
+    what the turn waits for.
+    """
     now = timeline.end_ms if timeline.end_ms is not None else now
     summary = summarize(timeline)
-    lines = [_heading(timeline, width), _doing(timeline, width)]
+    lines = [_heading(timeline, width), _doing(timeline, width)] if headed else []
     lines += _gauges(timeline, summary, now, width, budget)
     lines += [*_gaps(timeline, width), Text()]
-    lines += _waterfall(timeline, now, width, budget)
+    lines += _waterfall(timeline, now, width, axis or _axis(timeline, now, budget))
     if usage := usage_lines(timeline, summary, width):
         lines += [Text(), *usage]
     return lines
@@ -65,12 +71,10 @@ def idle_lines(width: int, budget: Budget) -> list[Text]:
     return lines
 
 
-def strip_lines(timeline: Timeline, now: float, width: int, budget: Budget) -> list[Text]:
+def strip_lines(timeline: Timeline, now: float, width: int, budget: Budget, axis: float | None = None) -> list[Text]:
     """Two lines for narrow terminals: the turn as one bar, and the numbers."""
     end = timeline.end_ms if timeline.end_ms is not None else now
-    running = timeline.outcome == "running"
-    axis = waterfall.axis_end(end, budget.ttft_ms) if running else max(end, 1.0)
-    bar = waterfall.stacked(timeline.spans(end), end, axis, width)
+    bar = waterfall.stacked(timeline.spans(end), end, axis or _axis(timeline, end, budget), width)
     numbers = numbers_line(timeline, now, width, budget)
     room = min(_STRIP_GAPS, width - numbers.cell_len - 3)
     if room >= _STRIP_GAPS // 3 and (spread := timeline.gaps.spread()) is not None:
@@ -174,11 +178,13 @@ def _gauge(name: str, outcome: Outcome, value: float | None, now: float, limit: 
     return line
 
 
-def _waterfall(timeline: Timeline, now: float, width: int, budget: Budget) -> list[Text]:
-    running = timeline.outcome == "running"
+def _axis(timeline: Timeline, now: float, budget: Budget) -> float:
+    return waterfall.axis_end(now, budget.ttft_ms) if timeline.outcome == "running" else max(now, 1.0)
+
+
+def _waterfall(timeline: Timeline, now: float, width: int, end: float) -> list[Text]:
     spans = timeline.spans(now)
-    end = waterfall.axis_end(now, budget.ttft_ms) if running else max(now, 1.0)
-    current = _current_stage(timeline) if running else None
+    current = _current_stage(timeline) if timeline.outcome == "running" else None
     rows = [
         waterfall.stage_row(stage, own, end, width, current=now if stage == current else None)
         for stage, own in waterfall.by_stage(spans)
@@ -225,11 +231,14 @@ class LatencyPanel(TextLines):
 
     shape: reactive[Shape] = reactive[Shape]("panel")
 
-    def __init__(self, budget: Budget, id: str | None = None) -> None:
+    def __init__(self, budget: Budget, id: str | None = None, *, headed: bool = True) -> None:
+        """`headed`: as for `panel_lines`."""
         super().__init__(id=id)
         self._budget = budget
+        self._headed = headed
         self._timeline: Timeline | None = None
         self._now = 0.0
+        self._axis: float | None = None
 
     def take(self, shape: Shape, width: int | None = None) -> Self:
         """Take the room that the layout has for it; `width` in columns, None: as wide as what is around it."""
@@ -243,20 +252,22 @@ class LatencyPanel(TextLines):
         self.styles.height = {"strip": 2, "numbers": 1}.get(shape, "1fr")
         self.forget()
 
-    def show(self, timeline: Timeline | None, now: float = 0.0) -> None:
-        """Draw `timeline` as it stands `now` ms after Enter; None before the first question."""
-        self._timeline, self._now = timeline, now
+    def show(self, timeline: Timeline | None, now: float = 0.0, axis: float | None = None) -> None:
+        """Draw `timeline` as it stands `now` ms after Enter; None before the first question. `axis`: `panel_lines`."""
+        self._timeline, self._now, self._axis = timeline, now, axis
         self.show_news()
 
     def lines(self, width: int) -> list[Text]:
         """What its shape has room for."""
-        timeline, now, budget = self._timeline, self._now, self._budget
+        timeline, now, axis, budget = self._timeline, self._now, self._axis, self._budget
         if self.shape == "off":
             return []
         if self.shape == "panel":
-            return idle_lines(width, budget) if timeline is None else panel_lines(timeline, now, width, budget)
+            if timeline is None:
+                return idle_lines(width, budget)
+            return panel_lines(timeline, now, width, budget, axis, headed=self._headed)
         if timeline is None:
             return [Text("latency: every stage is drawn here while an answer comes", QUIET)]
         if self.shape == "strip":
-            return strip_lines(timeline, now, width, budget)
+            return strip_lines(timeline, now, width, budget, axis)
         return [numbers_line(timeline, now, width, budget)]

@@ -10,6 +10,7 @@ from textual.command import CommandPalette
 
 from backends.backend import ChatRequest
 from backends.events import Done, Error, Event, Meta, Status, Token
+from backends.telemetry.stages import Span
 from tests.fakes.scripted import Hold, answer
 from tests.tui.app.conftest import PAUSE, REFUND, Chat
 from tui.history import History
@@ -18,6 +19,24 @@ from tui.screens.keys import CHAT_KEYS
 from tui.widgets.welcome import Welcome
 
 SIZE = (120, 40)
+
+
+async def test_under_a_slow_answer_stands_why_the_cache_was_missed(chat: Chat) -> None:
+    chat.plays(*answer("One."))
+    async with chat.app.run_test(size=(200, 40)) as pilot:
+        await chat.mounted(pilot)
+        await chat.ask(pilot, "One?")
+        await chat.ended(pilot)
+        hold = Hold()
+        told = Meta(prompt_tokens=2_950, cached_tokens=0, spans=(Span("prefill", 0, 976),))
+        chat.plays(hold, told, *answer("Two."))
+        await chat.ask(pilot, "Two?")
+        await hold.reached.wait()
+        chat.clock.advance(1_600)
+        hold.release()
+        await chat.ended(pilot)
+        shown = " ".join(chat.screen_text.split())
+        assert "TTFT 1.6 s: 61 % prefill of 2,950 tokens, none cached: the cache had let go of it" in shown
 
 
 async def test_a_question_is_answered(chat: Chat) -> None:

@@ -18,8 +18,8 @@ SIZES = [(80, 24), (120, 36), (200, 60)]
 def test_answers_stand_side_by_side_where_they_can_be_read() -> None:
     assert lay_out(80, 24, 2) == CompareLayout(True, "strip", 2)
     assert lay_out(80, 24, 3) == CompareLayout(True, "numbers", 1)
-    assert lay_out(120, 36, 2) == CompareLayout(False, "panel", 16)
-    assert lay_out(200, 60, 4) == CompareLayout(False, "panel", 26)
+    assert lay_out(120, 36, 2) == CompareLayout(False, "panel", 19)
+    assert lay_out(200, 60, 4) == CompareLayout(False, "panel", 24)
 
 
 async def compare(chat: Chat, pilot: object, draft: str = "Can I pause?") -> CompareScreen:
@@ -55,8 +55,29 @@ async def test_both_stream_at_once_and_it_is_told_who_was_first(chat: Chat, size
         ]
         assert heads
         assert chat.screen_text.count("TTFT") == 2
+        assert chat.screen_text.count(" box ") == 1
     sent = [chat.backends[name].requests[-1].messages[-1].content for name in BACKENDS]
     assert sent == ["Can I pause?"] * 2
+
+
+async def test_both_waterfalls_have_one_axis_and_a_long_model_hides_nothing(chat: Chat) -> None:
+    hold, other = Hold(), Hold()
+    chat.plays(Token("One"), *answer(" is fast."))
+    chat.plays(Meta(model="/models/" + "long" * 30), other, Token("Two"), hold, *answer(" is not."), name="box")
+    async with chat.app.run_test(size=SIZES[1]) as pilot:
+        await compare(chat, pilot)
+        await chat.until(pilot, lambda: "One is fast." in chat.screen_text)
+        chat.clock.advance(800)
+        other.release()
+        await hold.reached.wait()
+        chat.clock.advance(500)
+        hold.release()
+        await chat.until(pilot, lambda: "Two is not." in chat.screen_text and "Esc closes" in chat.screen_text)
+        axes = [line for line in chat.screen_text.splitlines() if "┴" in line]
+        assert "".join(axes).count("┴") == "".join(axes).count("1.3 s") == 2
+        head = chat.screen_text.splitlines()[2]
+        assert head.split()[:5] == ["1", "demo", "complete", "first", "finished"]
+        assert "2  box  complete  /models/long" in head
 
 
 async def test_esc_cancels_all_and_then_leaves(chat: Chat) -> None:

@@ -50,6 +50,18 @@ def test_a_question_that_got_no_word_is_left_out_with_its_answer(history: Histor
     assert conversation.messages() == (Message("user", "Two?"),)
 
 
+def test_the_run_before_is_of_the_same_backend(history: History) -> None:
+    conversation = Conversation(history)
+    conversation.ask("One?", "demo")
+    first = finish(conversation, "One.")
+    conversation.ask("Two?", "box")
+    other = conversation.begin_answer("box")
+    conversation.ask("Three?", "demo")
+    third = finish(conversation, "Three.")
+    assert conversation.earlier(first) is conversation.earlier(other) is None
+    assert conversation.earlier(third) is first.timeline
+
+
 def test_a_draft_comes_after_the_path(history: History) -> None:
     conversation = Conversation(history)
     conversation.ask("One?", "demo")

@@ -72,6 +72,17 @@ def test_a_finished_turn() -> None:
     assert row(lines, "GPU") == "GPU     6.0 of 24.0 GiB"
 
 
+def test_a_turn_on_an_axis_that_others_share() -> None:
+    one = timeline(1000)
+    shared = [line.plain.rstrip() for line in panel_lines(one, 1000, 40, BUDGET, 2 * 520, headed=False)]
+    alone = panel(1000)
+    assert shared[0] == row(alone, "TTFT")
+    assert row(shared, " " * 13 + "╶").endswith("1.0 s")
+    assert row(shared, "generation").endswith("210 ms")
+    assert 0 < row(shared, "generation").index("█") < row(alone, "generation").index("█")
+    assert strip_lines(one, 1000, 40, BUDGET, 2 * 520)[0].plain.endswith("·" * 20)
+
+
 def test_the_rows_before_the_first_token_add_up_to_the_ttft() -> None:
     lines = panel(1000)
     costs = [row(lines, name).rsplit("~", 1)[-1] for name in ("retrieval", "prefill")]

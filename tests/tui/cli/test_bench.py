@@ -30,7 +30,7 @@ def test_a_load_on_the_engine_prints_the_table_and_keeps_the_numbers(llmchat: Ll
     result = llmchat("bench", "compare", tmp_path / "load.json", tmp_path / "load.json")
     assert result.returncode == 0, result.stderr
     assert "2 at a time" in result.stdout
-    assert "fewer than 5 answers beyond" in result.stdout
+    assert "fewer than 5 values beyond" in result.stdout
 
 
 def test_the_engine_is_measured_through_http_without_a_rival(llmchat: Llmchat, tmp_path: Path) -> None:
