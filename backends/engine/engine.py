@@ -10,7 +10,9 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Literal
 
-from backends.backend import ChatRequest, Pausable
+import msgspec
+
+from backends.backend import ChatRequest, Message, Pausable
 from backends.engine.bell import Bell
 from backends.engine.detokenizer import Detokenizer
 from backends.engine.draw import Draw
@@ -19,7 +21,7 @@ from backends.engine.prompt import Prepared, certain_prompt, is_quick, prepare, 
 from backends.engine.scheduler import answer_limit
 from backends.engine.sequence import Mailbox, Sequence
 from backends.errors import BackendError, Code
-from backends.events import Error, Event, Status, is_terminal
+from backends.events import Done, Error, Event, Status, Token, is_terminal
 
 if TYPE_CHECKING:
     from backends.engine.load import ModelInfo
@@ -111,9 +113,34 @@ class Engine:
             log.info("no hint of %d messages: %s", len(request.messages), error)
             return None if self.state == "ready" else error.event()
         if number == self._hints and 0 < len(tokens) <= runner.info.n_ctx:
-            nobody_reads = Draw(temperature=0), Detokenizer()
-            steps.warm(Sequence(tokens, 0, *nobody_reads, time.perf_counter(), request.partition))
+            hint = _hint(tokens, request.partition)
+            hint.is_draft = True
+            steps.warm(hint)
         return None
+
+    def _foresee(self, request: ChatRequest, answer: str, steps: StepLoop) -> None:
+        """`request` was answered: while nobody wants anything, compute what the next turn will begin with.
+
+        That is the end of the answer in the template's frame; and the answer, where its text is not tokenized as it was
+        sampled, or where the template leaves its thinking out of later turns.
+        """
+        runner, template = self._runner, self._template
+        if runner is None or template is None or self.options.kv_residency == "none":
+            return
+        if request.feature != "chat" or not answer or not steps.is_free:
+            return
+        turns = (*request.messages, Message("assistant", request.continue_from + answer))
+        coming = msgspec.structs.replace(request, messages=turns, continue_from="")
+        number = self._hints
+
+        def take(tokens: asyncio.Future[list[int]]) -> None:
+            if tokens.cancelled() or tokens.exception() is not None:  # the next turn's request will say it
+                return
+            if number == self._hints and steps.is_free and len(tokens.result()) <= runner.info.n_ctx:
+                steps.warm(_hint(tokens.result(), request.partition))
+
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, certain_prompt, runner, template, coming).add_done_callback(take)
 
     # ---- Pausable
 
@@ -163,16 +190,21 @@ class Engine:
         except BackendError as error:
             yield error.event()
             return
-        ended = False
+        ended: Event | None = None
+        said: list[str] = []
         try:
-            while not ended:
+            while ended is None:
                 event = await sequence.mailbox.take()
-                ended = is_terminal(event)
+                if isinstance(event, Token):
+                    said.append(event.text)
+                ended = event if is_terminal(event) else None
                 yield event
         finally:
             self._submitted.pop(request.key, None)
-            if not ended:
+            if ended is None:
                 steps.cancel(sequence)
+            elif isinstance(ended, Done):
+                self._foresee(request, "".join(said), steps)
 
     async def _submit(self, request: ChatRequest, arrival: float, loaded_ms: float) -> tuple[Sequence, StepLoop]:
         """Turn `request` into a sequence and hand it to the scheduler. Raises BackendError for what cannot be done."""
@@ -310,6 +342,11 @@ async def _prepared(runner: Runner, template: ChatTemplate, request: ChatRequest
 def _deliver(batch: list[tuple[Mailbox, list[Event]]]) -> None:
     for mailbox, events in batch:
         mailbox.deliver(events)
+
+
+def _hint(tokens: list[int], partition: str) -> Sequence:
+    """A prompt to be computed for nobody."""
+    return Sequence(tokens, 0, Draw(temperature=0), Detokenizer(), time.perf_counter(), partition)
 
 
 def _context_full(prompt: int, request: ChatRequest, n_ctx: int) -> BackendError:

@@ -47,6 +47,7 @@ class Inbox:
         self._announced = 0
         self._hint: Sequence | None = None
         self._interruptible: Container[int] = ()
+        self._hinted: Sequence | None = None
         self._end: BackendError | None = None
 
     # ---- the asyncio side
@@ -64,18 +65,20 @@ class Inbox:
                 self._changed.notify()
 
     def put(self, sequence: Sequence) -> None:
-        """A request. Raises BackendError when the loop has ended."""
+        """A request. A hint that it does not go on from is aborted. Raises BackendError when the loop has ended."""
         with self._changed:
             if self._end is not None:
                 raise self._end
             self._live[sequence.key] = sequence
             self._arrivals.append(sequence)
+            if self._hinted is not None and not sequence.goes_on_from(self._hinted):
+                self._abort(True)
             self._changed.notify()
 
     def hint(self, hint: Sequence) -> None:
-        """A prompt that may be computed ahead; it takes the place of an older one."""
+        """A prompt that may be computed ahead: in the place of an older one, of a draft only if it is one too."""
         with self._changed:
-            if self._end is None:
+            if self._end is None and (hint.is_draft or self._hint is None):
                 self._hint = hint
                 self._changed.notify()
 
@@ -122,19 +125,19 @@ class Inbox:
             self._arrivals, self._cancels, self._parks, self._hint = [], [], {}, None
         return mail
 
-    def begin_step(self, interruptible: Container[int]) -> bool:
+    def begin_step(self, interruptible: Container[int], hint: Sequence | None = None) -> bool:
         """A step begins, or the drafts for it; a cancel of one of `interruptible` aborts it.
 
-        False: it is not worth beginning any more.
+        `hint` is computed in it, for which no request waits. False: it is not worth beginning any more.
         """
         with self._changed:
-            if self._cancels or self._parks or self._end:
+            if self._cancels or self._parks or self._end or (hint and self._arrivals):
                 return False
             self._abort(False)
-            self._interruptible = interruptible
+            self._interruptible, self._hinted = interruptible, hint
         return True
 
     def end_step(self) -> None:
-        """The step is over: cancels abort nothing now."""
+        """The step is over: nothing aborts it now."""
         with self._changed:
-            self._interruptible = ()
+            self._interruptible, self._hinted = (), None

@@ -76,8 +76,13 @@ class StepLoop:
 
     def warm(self, hint: Sequence) -> None:
         """Compute the prompt of `hint` when there is nothing else to do, and keep it. A newer one takes its place."""
-        if self._memory.remembers:
+        if self._memory.keeps or (hint.is_draft and self._memory.remembers):
             self._inbox.hint(hint)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody waits or is being answered, as far as the asyncio side can tell."""
+        return not self._live
 
     def park(self, sequence: Sequence, parked: bool) -> None:
         """The reader of `sequence` is away: compute nothing for it, from the next step on. Or he is back: go on."""
@@ -138,6 +143,8 @@ class StepLoop:
             sequence.park(parked)
         if not all(mail.parks.values()):
             self._memory.make_way()
+        if mail.hint and not mail.hint.is_draft and (self._queue.hint or self._running.hint):
+            mail = mail._replace(hint=None)  # what is being typed comes sooner
         if mail.arrivals or mail.hint:
             self._queue.hint = None if mail.arrivals else mail.hint
         others_go_on = mail.arrivals or mail.hint or not all(mail.parks.values())

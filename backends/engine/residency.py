@@ -263,6 +263,25 @@ class Residency:
         self.cache.touch(prefix)
         return prefix, shared
 
+    def is_free_to_go_on(self, prefix: Prefix, tokens: int) -> bool:
+        """Whether a sequence may have the cells of `prefix` for its own: nobody else has them, and nothing is lost."""
+        return not self.cells.lent(prefix.slot) and (prefix.state is not None or tokens == prefix.tokens)
+
+    def go_on(self, prefix: Prefix, tokens: int, slot: int, cells: int) -> int:
+        """A new sequence, which is promised `cells`, goes on where it is with the first `tokens` of `prefix`.
+
+        Nothing is copied. Returns its slot; `slot`, which it was given before, is free again.
+        """
+        own, prefix.slot = prefix.slot, -1
+        if prefix.state is None:
+            self.cache.remove(prefix)
+        self._runner.remove(own, tokens)
+        self.cells.release(own)
+        self.promise(own, cells)
+        self.cells.fill(own, tokens)
+        heapq.heappush(self._free, slot)
+        return own
+
     def restore(self, prefix: Prefix, slot: int, tokens: int) -> int:
         """Put the first `tokens` of the copy of `prefix` into `slot`. Returns how many are there now: all or none.
 

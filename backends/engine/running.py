@@ -68,7 +68,10 @@ class Running:
         live = best_live(packed, self._relatives(it))
         prefix, kept = self._memory.find(packed, it.partition)
         giver, tokens = self._affordable(it, self._preferences(live, prefix, kept))
-        if giver != NOBODY:
+        if prefix is not None and NOBODY != giver == prefix.slot and self._memory.is_free_to_go_on(prefix, tokens):
+            it.slot, it.computed = self._memory.go_on(prefix, tokens, it.slot, it.cells), tokens
+            self._memory.make_way()
+        elif giver != NOBODY:
             it.computed = self._memory.share(giver, it.slot, tokens, it.cells)
             self._memory.make_way()
         else:
@@ -190,7 +193,7 @@ class Running:
             sequence.computed = useful
             self.roll_back(sequence)
         self._memory.keep(
-            sequence.slot, sequence.tokens[: sequence.computed], sequence.partition, draft=sequence.is_hint
+            sequence.slot, sequence.tokens[: sequence.computed], sequence.partition, draft=sequence.is_draft
         )
         if sequence is self.hint:
             self.hint = None

@@ -63,11 +63,11 @@ class Sequence:
     `tokens` is the prompt and what was sampled so far; the first `computed` of them are in the KV cache. While more
     than one is pending the sequence prefills; with one pending it decodes. `slot` is llama.cpp's sequence id, -1 while
     it waits. `cached` counts prompt tokens that were in the cache before; they are shared within a `partition` only.
-    `fills_context`: its limit is what the context leaves. With context shift it holds `window` tokens at most, and what
-    gives way stands behind the first `keep`; `left_out` have done so, and if `is_moved`, the cells of those behind them
-    are not what their tokens alone would give. `due` is its place in line, where it stays for `patience` seconds at
-    most. While it is parked it keeps what it has and nothing is computed for it. Times are milliseconds since
-    `arrival`.
+    `is_draft`: a hint of what is still being typed. `fills_context`: its limit is what the context leaves. With context
+    shift it holds `window` tokens at most, and what gives way stands behind the first `keep`; `left_out` have done so,
+    and if `is_moved`, the cells of those behind them are not what their tokens alone would give. `due` is its place in
+    line, where it stays for `patience` seconds at most. While it is parked it keeps what it has and nothing is computed
+    for it. Times are milliseconds since `arrival`.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Sequence:
         self.partition = partition
         self.feature = feature
         self.fills_context = False
+        self.is_draft = False
         self.window = sys.maxsize
         self.keep = 0
         self.left_out = 0
@@ -134,6 +135,10 @@ class Sequence:
     def is_hint(self) -> bool:
         """True when nobody waits for an answer: the prompt is only computed, to be kept."""
         return self.limit == 0
+
+    def goes_on_from(self, hint: Sequence) -> bool:
+        """Whether its prompt begins with all of `hint`, whose cells it may see."""
+        return self.partition == hint.partition and self.tokens[: hint.prompt_tokens] == hint.tokens
 
     @property
     def is_parked(self) -> bool:

@@ -61,7 +61,8 @@ class Stepper:
         jobs = [_job(it, chunk, drafts.get(it.key, [])) for it, chunk in zip(sequences, plan, strict=True)]
         prompts = [chunk for chunk in plan if chunk.tokens > 1]
         interruptible = frozenset() if self._runner.is_moving else frozenset(chunk.key for chunk in prompts)
-        if not self._inbox.begin_step(interruptible):
+        hint = self._running.hint if interruptible else None
+        if not self._inbox.begin_step(interruptible, hint):
             return
         begun = time.perf_counter()
         code = self._runner.decode(jobs)

@@ -14,6 +14,7 @@ from backends.engine import Engine
 from backends.engine.prefix_cache import Costs
 from backends.engine.runner import Job, Runner
 from backends.engine.scheduler import leaves_out
+from backends.engine.sequence import Sequence
 from backends.engine.template import ChatTemplate, tokenize
 from backends.events import Token
 from tests.engine.answers import GREEDY, Answer, ask, read
@@ -205,9 +206,9 @@ async def test_a_cancel_does_not_abort_the_step_that_moves_cells(
     inbox, mover = engine._steps._inbox, engine._runner
     begin, seen = inbox.begin_step, set[tuple[bool, bool]]()
 
-    def watched(interruptible: frozenset[int]) -> bool:
+    def watched(interruptible: frozenset[int], hint: Sequence | None) -> bool:
         seen.add((mover.is_moving, bool(interruptible)))
-        return begin(interruptible)
+        return begin(interruptible, hint)
 
     monkeypatch.setattr(inbox, "begin_step", watched)
     answering = asyncio.create_task(answer_to(engine, chat()))

@@ -174,6 +174,7 @@ async def test_where_copying_is_dear_it_is_computed_again(
 ) -> None:
     engine = await start()
     monkeypatch.setattr(Costs, "worth_restoring", lambda self, tokens, size: False)
+    monkeypatch.setattr(Engine, "_foresee", lambda *_: None)  # which may be copied out a second time
     for system in (SYSTEM, "2 " + SYSTEM, SYSTEM):
         assert cached(await answer_to(engine, chat("pause", system=system))) == 0
         await settled(engine)

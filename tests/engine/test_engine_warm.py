@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from backends.backend import ChatRequest, Message
 from backends.engine import Engine
 from backends.engine.loop import HINT_CHUNK, StepLoop
-from backends.engine.runner import Job, Runner
+from backends.engine.prompt import certain_prompt
+from backends.engine.runner import ABORTED, Job, Runner
 from backends.engine.sequence import Sequence
 from tests.engine.answers import GREEDY, Answer, ask, read
 from tests.engine.conftest import StartEngine
@@ -134,7 +137,7 @@ async def test_a_request_ends_a_hint_within_a_chunk_and_takes_its_cells(
 
     monkeypatch.setattr(StepLoop, "submit", logging_submit)
     monkeypatch.setattr(Runner, "decode", logging_decode)
-    request = chat(QUESTION, system=SYSTEM * 5)
+    request = msgspec.structs.replace(chat(QUESTION, system=SYSTEM * 5), feature="completion")  # no next turn
     await engine.warm(request)
     await begun.wait()
     left, text = await uncached(engine, request)
@@ -196,3 +199,51 @@ async def test_closing_ends_a_hint(start: StartEngine, slow: Path) -> None:
     await engine.warm(chat(QUESTION, system=SYSTEM * 10))
     await engine.aclose()
     assert engine.state == "closed"
+
+
+@pytest.mark.parametrize("residency", ["host", "device"])
+async def test_after_an_answer_what_the_next_turn_begins_with_is_computed(
+    start: StartEngine, monkeypatch: pytest.MonkeyPatch, residency: str
+) -> None:
+    """Up to what will be typed: the answer as its text is tokenized, its end and the head of the turn."""
+    engine, plain = await start(kv_residency=residency), await start(kv_residency="none")
+    shared: list[int] = []
+    monkeypatch.setattr(Runner, "share", lambda *_: shared.append(1))
+    first = chat("pause")
+    answer = await read(engine.stream(first))
+    following = chat("pause", answer.text, "invoice")
+    runner, template = engine._runner, engine._template
+    assert runner is not None
+    assert template is not None
+    certain = certain_prompt(runner, template, chat("pause", answer.text))
+    while len(certain) not in (kept := [it.tokens for it in steps_of(engine)._memory.cache]):  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    assert len(kept) == 1
+    await rested(engine)
+    left, text = await uncached(engine, following)
+    everything, expected = await uncached(plain, following)
+    assert (everything - left, text) == (len(certain), expected)
+    assert shared == [], "who goes on alone takes the cells over"
+
+
+async def test_a_request_of_another_conversation_aborts_a_hint(
+    start: StartEngine, slow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await start(model=str(slow))
+    decode, codes, begun = Runner.decode, list[int](), asyncio.Event()
+    loop, steps = asyncio.get_running_loop(), steps_of(engine)
+
+    def watched(self: Runner, jobs: list[Job]) -> int:
+        if steps._running.hint is None:
+            return decode(self, jobs)
+        loop.call_soon_threadsafe(begun.set)
+        while not codes and not steps._inbox.is_full:  # the request comes while this step computes
+            time.sleep(0.001)
+        codes.append(decode(self, jobs))
+        return codes[-1]
+
+    monkeypatch.setattr(Runner, "decode", watched)
+    await engine.warm(chat(QUESTION, system=SYSTEM * 5))
+    await begun.wait()
+    assert (await ask(engine)).done.finish_reason == "length"
+    assert codes[0] == ABORTED
