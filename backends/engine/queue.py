@@ -192,8 +192,8 @@ class Queue:
         hint = self.hint
         if hint is None or not self._running.stands_still or self._ready:
             return
-        self.hint = None
         _, kept = self._memory.find(pack(hint.tokens), hint.partition)
         room = len(self._running) < self._options.max_streams and hint.cells <= self._memory.available
         if room and hint.prompt_tokens - kept >= (MIN_SHARED if hint.is_draft else 1):
             self._running.start(hint)
+        self.hint = None
