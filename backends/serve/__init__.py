@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from backends.backend import Backend
@@ -12,6 +13,7 @@ from backends.config import Serve
 if TYPE_CHECKING:
     from backends.serve.app import Public
     from backends.serve.guard import Access
+    from backends.serve.reload import Reopened
 
 
 async def serve(
@@ -24,7 +26,7 @@ async def serve(
     access: Access | None = None,
     public: Public | None = None,
     on_started: Callable[[str], None] | None = None,
-    reopen: Callable[[], tuple[Backend, Serve]] | None = None,
+    reopen: Callable[[], Reopened] | None = None,
     grace: float = 5.0,
     resume_grace: float = 10.0,
 ) -> None:
@@ -33,37 +35,35 @@ async def serve(
     `settings`: limits. `access`: who may use it; without it everybody who reaches it. `public`: its models and who
     watches. `on_started` gets the address to connect to: ``http://127.0.0.1:8000`` or ``unix:/path``. Streams that run
     at the end have `grace` seconds. One whose reader lost the connection waits `resume_grace` seconds for him. The
-    caller keeps `backend` and closes it. On SIGHUP `reopen` opens it anew, with the limits of then; streams
-    that run stay with the former one, which is closed after its last. Raises BackendError when the address is
-    not to be had.
+    caller keeps `backend` and closes it. On SIGHUP `reopen`, if given, tells what is to serve from then on; streams
+    that run stay with the former backend, which is closed after its last. Raises BackendError when the address is not
+    to be had or the certificate cannot be used.
     """
     import msgspec
 
     from backends.serve.app import Public, create_app
+    from backends.serve.certificate import Certificate
     from backends.serve.guard import Access
     from backends.serve.reload import Reloading
     from backends.serve.retry import Retrying
     from backends.serve.server import run
 
-    settings, access = settings or Serve(), access or Access()
+    def named(access: Access) -> Access:
+        return msgspec.structs.replace(access, hosts=access.hosts | {host})
+
+    settings, public = settings or Serve(), public or Public()
     backend = Retrying(backend, settings.retries)
-    app = create_app(
-        backend,
-        settings,
-        access=msgspec.structs.replace(access, hosts=access.hosts | {host}),
-        resume_grace=resume_grace,
-        public=public or Public(),
-    )
-    tls = (settings.tls_cert, settings.tls_key) if settings.tls_cert else None
+    app = create_app(backend, settings, access=named(access or Access()), resume_grace=resume_grace, public=public)
+    tls = Certificate((settings.tls_cert, settings.tls_key)) if settings.tls_cert else None
+    service = partial(run, app, host=host, port=port, uds=uds, tls=tls, on_started=on_started, grace=grace)
+    if reopen is None:
+        await service()
+        return
 
-    def open_next() -> tuple[Backend, Serve]:
-        if reopen is None:
-            return backend, settings
-        following, limits = reopen()
-        return Retrying(following, limits.retries), limits
+    def reopened() -> Reopened:
+        fresh = reopen()
+        return msgspec.structs.replace(fresh, access=named(fresh.access))
 
-    reloading = Reloading(app.state.service, backend, open_next)
+    reloading = Reloading(app.state.service, backend, reopened, public.models, tls)
     async with beside(reloading.run()):
-        await run(
-            app, host=host, port=port, uds=uds, tls=tls, on_started=on_started, on_hangup=reloading.want, grace=grace
-        )
+        await service(on_hangup=reloading.want)

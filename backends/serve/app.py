@@ -30,6 +30,7 @@ from starlette.routing import Route
 
 from backends.backend import Backend, Feature
 from backends.config import Budget, Config, Serve
+from backends.serve.cors import Cors
 from backends.serve.guard import Access, Guard
 from backends.serve.models import Models
 from backends.serve.observer import Observer
@@ -63,8 +64,7 @@ def create_app(
     backend is asked by a hint. `public`: what there is beside the native protocol. `app.state.service` is the
     `Service`, `app.state.streams` its streams.
     """
-    access = access or Access()
-    service = Service(backend, settings, resume_grace=resume_grace, ready=ready)
+    service = Service(backend, settings, access=access or Access(), resume_grace=resume_grace, ready=ready)
     routes = [
         service.route("POST", "/v1/chat", service.chat),
         service.route("GET", "/v1/chat/{id}/events", service.resume),
@@ -75,9 +75,10 @@ def create_app(
     ]
     if public is not None:
         routes = [*_public(service, public), *routes]  # before /v1/chat/{id}, which would take "completions" for one
-    middleware = [Middleware(Guard, access=access, on_refusal=service.refused)]
-    if access.origins:
-        middleware.insert(0, _cors(access.origins))
+    middleware = [
+        Middleware(Cors, origins=lambda: service.access.origins),
+        Middleware(Guard, access=lambda: service.access, on_refusal=service.refused),
+    ]
     app = Starlette(routes=routes, middleware=middleware)
     app.state.service, app.state.streams = service, service.streams
     return app
@@ -95,15 +96,3 @@ def _public(service: Service, public: Public) -> list[Route]:
         service.route("GET", "/metrics", metrics.show),
         service.route("GET", "/openapi.json", OpenApi().show),
     ]
-
-
-def _cors(origins: frozenset[str]) -> Middleware:
-    from starlette.middleware.cors import CORSMiddleware
-
-    return Middleware(
-        CORSMiddleware,
-        allow_origins=sorted(origins),
-        allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
-        expose_headers=["X-LLMChat-Id", "X-LLMChat-Resume-Grace", "Retry-After", "Server-Timing"],
-    )

@@ -58,12 +58,14 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Guard:
-    """ASGI middleware: 403 for a foreign Host or Origin, 401 without a key (`/healthz` needs none)."""
+    """ASGI middleware: 403 for a foreign Host or Origin, 401 without a key (`/healthz` needs none).
 
-    def __init__(self, app: ASGIApp, *, access: Access, on_refusal: Callable[[Refusal], None]) -> None:
+    `access` tells who may use the service at the time.
+    """
+
+    def __init__(self, app: ASGIApp, *, access: Callable[[], Access], on_refusal: Callable[[Refusal], None]) -> None:
         self._app = app
         self._access = access
-        self._hosts = {"localhost", *(host.lower() for host in access.hosts)}
         self._on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,9 +74,10 @@ class Guard:
             return
         arrived = time.perf_counter()
         headers = Headers(scope=scope)
+        access = self._access()
         try:
-            self._check_origin(headers)
-            self._admit(scope, headers, arrived)
+            _check_origin(access, headers)
+            _admit(access, scope, headers, arrived)
         except Refusal as refusal:
             self._on_refusal(refusal)
             extra = [(b"www-authenticate", b"Bearer")] if refusal.status == 401 else []
@@ -82,33 +85,37 @@ class Guard:
         else:
             await self._app(scope, receive, send)
 
-    def _check_origin(self, headers: Headers) -> None:
-        host = headers.get("host", "")
-        if not self._is_ours(host_name(host)):
-            raise Refusal(403, "this server does not answer to the name in the Host header")
-        origin = headers.get("origin")
-        if origin not in self._access.origins and not self._same_origin(origin, host):
-            raise Refusal(403, "requests from other web pages are refused (Origin)")
 
-    def _admit(self, scope: Scope, headers: Headers, arrived: float) -> None:
-        caller = self._access.admit(headers.get("authorization", ""), arrived)
-        if caller is None and scope["path"] in _OPEN_PATHS:
-            caller = Caller(arrived, b"")
-        if caller is None:
-            raise Refusal(401, "this server wants a key: Authorization: Bearer …")
-        note(scope, msgspec.structs.replace(caller, traceparent=headers.get("traceparent", "")))
+def _check_origin(access: Access, headers: Headers) -> None:
+    host = headers.get("host", "")
+    if not _is_ours(access, host_name(host)):
+        raise Refusal(403, "this server does not answer to the name in the Host header")
+    origin = headers.get("origin")
+    if origin not in access.origins and not _same_origin(origin, host):
+        raise Refusal(403, "requests from other web pages are refused (Origin)")
 
-    def _is_ours(self, name: str) -> bool:
-        if name in self._hosts:
-            return True
-        try:
-            ipaddress.ip_address(name)  # an address cannot be rebound to another machine
-        except ValueError:
-            return False
+
+def _admit(access: Access, scope: Scope, headers: Headers, arrived: float) -> None:
+    caller = access.admit(headers.get("authorization", ""), arrived)
+    if caller is None and scope["path"] in _OPEN_PATHS:
+        caller = Caller(arrived, b"")
+    if caller is None:
+        raise Refusal(401, "this server wants a key: Authorization: Bearer …")
+    note(scope, msgspec.structs.replace(caller, traceparent=headers.get("traceparent", "")))
+
+
+def _is_ours(access: Access, name: str) -> bool:
+    if any(name == host.lower() for host in ("localhost", *access.hosts)):
         return True
+    try:
+        ipaddress.ip_address(name)  # an address cannot be rebound to another machine
+    except ValueError:
+        return False
+    return True
 
-    def _same_origin(self, origin: str | None, host: str) -> bool:
-        return origin is None or urlsplit(origin).netloc.lower() == host.lower() != ""
+
+def _same_origin(origin: str | None, host: str) -> bool:
+    return origin is None or urlsplit(origin).netloc.lower() == host.lower() != ""
 
 
 def host_name(host: str) -> str:

@@ -21,6 +21,10 @@ class Models:
         self.name = name
         self._listed = listed
 
+    def use(self, other: Models) -> None:
+        """Be as `other` from now on."""
+        self.name, self._listed = other.name, other._listed
+
     async def all(self) -> tuple[str, ...]:
         """Their names, the backend's own first; a server that cannot be asked adds none."""
         others: tuple[str, ...] = ()

@@ -18,10 +18,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from backends.errors import BackendError, Code
+from backends.serve.certificate import Certificate
 from backends.serve.peer import same_user_only
-
-Tls = tuple[str, str]
-"""Files (PEM) of a certificate and of its key; "" where the first has both."""
 
 _KEEP_ALIVE_S = 75  # longer than the client's 60, so that a client never picks a connection that is just being closed
 _BACKLOG = 1024
@@ -33,7 +31,7 @@ async def run(
     host: str = "127.0.0.1",
     port: int = 0,
     uds: str | None = None,
-    tls: Tls | None = None,
+    tls: Certificate | None = None,
     on_started: Callable[[str], None] | None = None,
     on_hangup: Callable[[], None] | None = None,
     grace: float = 5.0,
@@ -57,18 +55,19 @@ async def listening(
     host: str = "127.0.0.1",
     port: int = 0,
     uds: str | None = None,
-    tls: Tls | None = None,
+    tls: Certificate | None = None,
     grace: float = 5.0,
 ) -> AsyncIterator[str]:
     """Serve `app` (of `create_app`) inside the `async with`; yields the address, as `backends.sse.address` reads it.
 
     A Unix socket is open to its owner only and removed at the end; a dead one in its place is replaced. On leaving,
-    running streams have `grace` seconds to finish. `tls`: the certificate's file and that of its key. Raises
-    BackendError when the address cannot be had.
+    running streams have `grace` seconds to finish. Raises BackendError when the address cannot be had.
     """
     with _bound(host, port, uds) as (listener, address):
-        server = _Server(_config(app, uds is not None, grace, tls))
+        config = _config(app, uds is not None, grace)
+        server = _Server(config)
         if tls is not None:
+            config.ssl = tls.context
             address = address.replace("http:", "https:", 1)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[listener]))
@@ -87,7 +86,7 @@ async def _finish(app: Starlette, server: _Server, serving: asyncio.Task[None], 
         await asyncio.wait([serving])
 
 
-def _config(app: Starlette, local: bool, grace: float, tls: Tls | None) -> uvicorn.Config:
+def _config(app: Starlette, local: bool, grace: float) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -101,15 +100,8 @@ def _config(app: Starlette, local: bool, grace: float, tls: Tls | None) -> uvico
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(grace)),
         backlog=_BACKLOG,
-        ssl_certfile=tls[0] if tls else None,
-        ssl_keyfile=(tls[1] or None) if tls else None,
     )
-    try:
-        config.load()
-    except OSError as error:  # ssl.SSLError is one
-        if tls is None:
-            raise
-        raise BackendError(Code.TLS, f"{tls[0]}: the certificate and its key cannot be used: {error}") from None
+    config.load()
     if local:
         config.http_protocol_class = same_user_only(config.http_protocol_class)
     return config

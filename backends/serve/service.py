@@ -15,6 +15,7 @@ from backends.errors import BackendError, Code
 from backends.events import Error, name
 from backends.serve.caller import Caller, caller_of
 from backends.serve.endpoint import Endpoint, Handler
+from backends.serve.guard import Access
 from backends.serve.limits import Line, Quotas, check_size
 from backends.serve.observer import Observer
 from backends.serve.replay import Gone
@@ -44,10 +45,12 @@ class Service:
         backend: Backend,
         settings: Serve = INSIDE,
         *,
+        access: Access,
         resume_grace: float = RESUME_GRACE,
         ready: Callable[[], bool] | None = None,
     ) -> None:
         self.settings = settings
+        self.access = access
         self.streams = Streams(settings.ping_interval, self._ended)
         self.observers: list[Observer] = []
         self._backend = backend
@@ -56,13 +59,11 @@ class Service:
         self._quotas = Quotas()
         self._line = Line(settings.max_running, settings.max_queue)
 
-    def use(self, backend: Backend, settings: Serve) -> Backend:
-        """Answer with `backend`, within `settings`, from now on. Returns the former backend, whose streams go on.
-
-        What holds for streams holds for new ones. What is fixed when the service starts (TLS, hosts, logs) stays.
-        """
+    def use(self, backend: Backend, settings: Serve, access: Access) -> Backend:
+        """Answer with `backend`, within `settings`, to `access`, from now on. Returns the former backend, whose streams
+        go on: what holds for streams holds for new ones."""
         former, self._backend = self._backend, backend
-        self.settings = settings
+        self.settings, self.access = settings, access
         self._line.resize(settings.max_running, settings.max_queue)
         return former
 

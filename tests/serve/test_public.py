@@ -18,6 +18,7 @@ from backends.errors import BackendError, Code
 from backends.events import Citation, Done, Error, Event, Meta, Status, Token
 from backends.serve.access_log import AccessLog
 from backends.serve.app import Public, create_app
+from backends.serve.certificate import Certificate
 from backends.serve.guard import Access
 from backends.serve.models import Models
 from backends.serve.openapi import description
@@ -179,17 +180,16 @@ class TestCors:
 
 class TestTls:
     async def test_https(self) -> None:
-        async with listening(create_app(Scripted(*answer("a"))), tls=(str(PEM), "")) as url:
+        async with listening(create_app(Scripted(*answer("a"))), tls=Certificate((str(PEM), ""))) as url:
             assert url.startswith("https://127.0.0.1:")
             context = ssl.create_default_context(cafile=str(PEM))
             context.check_hostname = False
             async with httpx.AsyncClient(verify=context, trust_env=False) as http:
                 assert "event: done" in (await http.post(f"{url}/v1/chat", json=CHAT)).text
 
-    async def test_a_wrong_file(self, tmp_path: Path) -> None:
+    def test_a_wrong_file(self, tmp_path: Path) -> None:
         with pytest.raises(BackendError, match="cannot be used"):
-            async with listening(create_app(Scripted()), tls=(str(tmp_path / "missing.pem"), "")):
-                pass
+            Certificate((str(tmp_path / "missing.pem"), ""))
 
 
 class Unsteady(Scripted):

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from backends import providers
-from backends.backend import Backend, ChatRequest
+from backends.backend import ChatRequest
 from backends.beside import beside
 from backends.config import ConfigFile, Serve
 from backends.errors import BackendError, Code, ConfigError
@@ -25,6 +25,7 @@ from backends.serve.guard import Access
 from backends.serve.keys import KeyRing, default_path, read
 from backends.serve.models import Models
 from backends.serve.openapi import version
+from backends.serve.reload import Reopened
 from backends.serve.traces import exporting
 from tui import log_file
 from tui.exit_codes import ExitCode
@@ -110,16 +111,16 @@ async def _serve(
             access=access,
             public=public,
             on_started=started,
-            reopen=partial(_reopened, target),
+            reopen=partial(_reopened, target, listen),
             resume_grace=resume_grace,
         )
 
 
-def _reopened(target: Target) -> tuple[Backend, Serve]:
-    """The backend and its limits, as the configuration has them now. Raises ConfigError."""
+def _reopened(target: Target, listen: Listen) -> Reopened:
+    """What the configuration says now. Raises ConfigError."""
     file = target.load()
     providers.check(file)
-    return providers.open_backend(file), file.config.serve
+    return Reopened(partial(providers.open_backend, file), _with_paths(file), _access(file, listen), _models(file))
 
 
 def _access(file: ConfigFile, listen: Listen) -> Access:
