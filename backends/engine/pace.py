@@ -37,9 +37,13 @@ class Pace:
         """An answer ended on its own after `tokens` of the `limit` it might have had."""
         self.used_part += 0.1 * (tokens / limit - self.used_part)
 
-    def seconds_left(self, prompt_tokens: int, answer_tokens: int) -> float:
-        """How long a request will take of which that much is still to be computed, the answer at most."""
-        return prompt_tokens * self.prompt_token + answer_tokens * self.used_part * (self.gap or self.plain)
+    def prompt_seconds(self, tokens: int) -> float:
+        """How long so many tokens of a prompt will take, with no other prompt beside it."""
+        return tokens * self.prompt_token
+
+    def answer_seconds(self, limit: int) -> float:
+        """How long an answer of at most so many tokens will take."""
+        return limit * self.used_part * (self.gap or self.plain)
 
 
 def _blend(old: float, new: float, weight: float) -> float:

@@ -174,16 +174,16 @@ class Queue:
         held = sum(it.feature in PATIENT and not it.is_parked for it in self._running)
         continuous = self._options.batching == "continuous"
         free_patient = self._options.patient_streams - held if continuous else self._options.max_streams
-        running = [self._stay(it, it.prompt_tokens - it.computed) for it in self._running]
+        in_line = sorted(self._running, key=lambda it: it.due)
+        running = [self._stay(it, it.prompt_tokens - it.computed) for it in in_line]
         waiting = [self._stay(it, it.prompt_tokens) for it in self._waiting]
         return expected_waits(running, waiting, free_streams, free_patient, self._memory.available)
 
     def _stay(self, it: Sequence, prompt_tokens: int) -> Stay:
         if it.is_parked:  # gives way
             return Stay(0.0, it.cells)
-        patient = it.feature in PATIENT
-        left = self._pace.seconds_left(max(0, prompt_tokens), it.limit - it.completion_tokens)
-        return Stay(left, it.cells, patient)
+        answer = self._pace.answer_seconds(it.limit - it.completion_tokens)
+        return Stay(answer, it.cells, it.feature in PATIENT, self._pace.prompt_seconds(max(0, prompt_tokens)))
 
     # ---- ahead of time
 

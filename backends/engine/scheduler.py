@@ -71,12 +71,13 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Stay(msgspec.Struct, frozen=True):
-    """A request that runs, or will: for `seconds` more, as far as one can tell, with that many cells. `patient`: of one
-    of those features."""
+    """A request that runs, or will: as far as one can tell, for `prompt` seconds until its prompt is computed, when
+    nobody else's is, and `answer` seconds after that, with that many cells. `patient`: of one of those features."""
 
-    seconds: float
+    answer: float
     cells: int
     patient: bool = False
+    prompt: float = 0.0
 
 
 def place_in_line(came_ms: float, feature: Feature, prompt_ms: float) -> float:
@@ -175,9 +176,18 @@ def expected_waits(
 
     `free_patient`: how many of the free streams are for those that are `patient`. They start in this order, but that
     who finds no such stream lets others pass. Those who still do not fit when all others have gone are taken to fit.
+    Answers go on side by side, prompts are computed one after the other, in the order given.
     """
-    ends = [(it.seconds, it.cells, it.patient) for it in running]
-    heapq.heapify(ends)
+    ends: list[tuple[float, int, bool]] = []
+    prompts = 0.0  # when all of those that have started are computed
+
+    def start(it: Stay, at: float) -> None:
+        nonlocal prompts
+        prompts = max(prompts, at) + it.prompt
+        heapq.heappush(ends, ((prompts if it.prompt else at) + it.answer, it.cells, it.patient))
+
+    for it in running:
+        start(it, 0.0)
     now, waits, line = 0.0, [0.0] * len(waiting), list(range(len(waiting)))
     while line:
         starting: list[int] = []
@@ -189,7 +199,7 @@ def expected_waits(
                 break
             starting.append(index)
             waits[index] = now
-            heapq.heappush(ends, (now + it.seconds, it.cells, it.patient))
+            start(it, now)
             free_streams, free_cells, free_patient = free_streams - 1, free_cells - it.cells, free_patient - it.patient
         line = [index for index in line if index not in starting]
         now = max(now, ends[0][0])

@@ -9,7 +9,7 @@ from backends.engine.pace import Pace
 
 def test_nothing_is_known_before_it_is_measured() -> None:
     pace = Pace()
-    assert (pace.plain, pace.prompt_token, pace.gap, pace.seconds_left(100, 100)) == (0, 0, 0, 0)
+    assert (pace.plain, pace.prompt_token, pace.gap, pace.answer_seconds(100)) == (0, 0, 0, 0)
 
 
 def test_a_prompts_share_of_a_step_is_what_it_adds() -> None:
@@ -48,7 +48,8 @@ def test_what_is_left_counts_on_the_part_of_the_limit_that_answers_use() -> None
     pace = Pace()
     pace.stepped(1, 0, 0.010)
     pace.stepped(0, 100, 0.1)
-    assert pace.seconds_left(200, 50) == pytest.approx(200 * 0.001 + 50 * 0.010)
+    assert pace.prompt_seconds(200) == pytest.approx(200 * 0.001)
+    assert pace.answer_seconds(50) == pytest.approx(50 * 0.010)
     for _ in range(100):
         pace.ended(10, 100)
-    assert pace.seconds_left(0, 100) == pytest.approx(100 * 0.1 * 0.010, rel=0.01)
+    assert pace.answer_seconds(100) == pytest.approx(100 * 0.1 * 0.010, rel=0.01)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -201,19 +201,20 @@ def test_one_stream_is_for_everybody() -> None:
 
 # ---- how long it takes
 
-stays = st.lists(st.builds(Stay, st.integers(0, 9), st.integers(1, 40), st.booleans()), max_size=6)
+stays = st.lists(st.builds(Stay, st.integers(0, 9), st.integers(1, 40), st.booleans(), st.integers(0, 9)), max_size=6)
 
 
 def naive_waits(running: list[Stay], waiting: list[Stay], streams: int, patient: int, cells: int) -> list[float]:
-    """Second by second: who has ended leaves, then who can starts, as often as that changes anything."""
-    ends = [(it.seconds, it) for it in running]
+    """Second by second: who has ended leaves, then who can starts, as often as that changes anything; then one prompt
+    goes on, and all answers whose prompt is computed."""
+    here: list[list[Any]] = [[it.prompt, it.answer, it] for it in running]
     waits: dict[int, float] = {}
     for now in range(1000):
         changes = True
         while changes:
-            for end, it in [each for each in ends if each[0] <= now]:
-                ends.remove((end, it))
-                streams, patient, cells = streams + 1, patient + it.patient, cells + it.cells
+            for each in [each for each in here if each[:2] == [0, 0]]:
+                here = [other for other in here if other is not each]
+                streams, patient, cells = streams + 1, patient + each[2].patient, cells + each[2].cells
             changes = False
             for index, it in enumerate(waiting):
                 if index in waits or (it.patient and not patient):
@@ -221,10 +222,16 @@ def naive_waits(running: list[Stay], waiting: list[Stay], streams: int, patient:
                 if not streams or cells < it.cells:
                     break
                 waits[index], changes = now, True
-                ends.append((now + it.seconds, it))
+                here.append([it.prompt, it.answer, it])
                 streams, patient, cells = streams - 1, patient - it.patient, cells - it.cells
         if len(waits) == len(waiting):
             return [waits[index] for index in range(len(waiting))]
+        reading = next((each for each in here if each[0]), None)
+        for each in here:
+            if each is reading:
+                each[0] -= 1
+            elif not each[0]:
+                each[1] -= 1
     raise AssertionError("somebody never starts")
 
 
@@ -241,6 +248,11 @@ def test_expected_waits_are_those_of_the_naive_twin(
     assert found == naive_waits(running, waiting, streams, patient, cells)
     chats = [wait for wait, it in zip(found, waiting, strict=True) if not it.patient]
     assert chats == sorted(chats)
+
+
+def test_prompts_are_computed_one_after_the_other() -> None:
+    large = Stay(1, 1, prompt=10)
+    assert expected_waits([large, large, large], [large] * 4, 0, 1, 10) == [11, 21, 31, 41]
 
 
 def test_a_chat_need_not_wait_for_the_patient_ones_before_it() -> None:
