@@ -110,7 +110,8 @@ class Meta(_Event, frozen=True):
     `latency` is milliseconds from the request's arrival at the sender to the sending of this event, so that a client
     can place the sender's spans on its own clock. Counts are tokens; None means "not told". `draft_tokens` were
     proposed by the draft model, `accepted_tokens` of them kept. Of the prompt, `cached_tokens` came from the prefix
-    cache and `cache_write_tokens` were put there, where the server charges for that. `cost` is in US dollars.
+    cache and `cache_write_tokens` were put there, where the server charges for that; `warmed_tokens` of the cached ones
+    were there since they had been computed ahead (`Backend.warm`). `cost` is in US dollars.
     `connection` says how whoever answers was reached: ``reused, HTTP/1.1``. `route`: which of several backends answers,
     and why: ``gpu: fastest, 80 ms expected``. `kv_used` of `kv_cells` cells of the KV
     cache are in use; `kv_bytes_per_token` is what one cell costs. `gpu_used` of `gpu_total` bytes of the server's GPU
@@ -132,6 +133,7 @@ class Meta(_Event, frozen=True):
     gpu_used: int | None = None
     gpu_total: int | None = None
     cache_write_tokens: int | None = None
+    warmed_tokens: int | None = None
     cost: float | None = None
     connection: str | None = None
     route: str | None = None

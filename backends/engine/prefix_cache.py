@@ -45,7 +45,8 @@ def common_prefix(one: bytes, other: bytes) -> int:
 class Prefix(msgspec.Struct, eq=False):
     """Tokens whose cells are kept: in `slot` of the KV cache (-1: not there), or as `state` in host memory, or both.
 
-    `partition` is who may see it: prefixes of one partition are never found from another.
+    The last `ahead` of them were computed for nobody yet, but on a hint. `partition` is who may see it: prefixes of one
+    partition are never found from another.
     """
 
     partition: str
@@ -53,6 +54,7 @@ class Prefix(msgspec.Struct, eq=False):
     slot: int = -1
     state: Any = None
     state_bytes: int = 0
+    ahead: int = 0
 
     @property
     def key(self) -> Key:
@@ -63,6 +65,10 @@ class Prefix(msgspec.Struct, eq=False):
     def tokens(self) -> int:
         """Its length."""
         return len(self.packed) // WIDTH
+
+    def ahead_within(self, tokens: int) -> int:
+        """How many of its first `tokens` were computed ahead."""
+        return max(0, tokens - (self.tokens - self.ahead))
 
 
 class Live(NamedTuple):

@@ -32,6 +32,7 @@ def first_meta(it: Sequence, info: ModelInfo, kv_used: int, gpu: Memory | None) 
         latency=it.first_token_ms,
         prompt_tokens=it.prompt_tokens,
         cached_tokens=it.cached,
+        warmed_tokens=it.ahead or None,
         kv_used=kv_used,
         kv_cells=info.kv_cells,
         kv_bytes_per_token=info.kv_bytes_per_token,

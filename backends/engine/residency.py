@@ -134,16 +134,17 @@ class Residency:
 
     # ---- keeping
 
-    def keep(self, slot: int, tokens: Items[int], partition: str, draft: bool = False) -> None:
+    def keep(self, slot: int, tokens: Items[int], partition: str, draft: bool = False, ahead: int = 0) -> None:
         """The sequence in `slot` has ended; its cells hold `tokens`. They are kept, if they may be of use.
 
-        A `draft` is soon followed by another, or by the request that it is of: the newest one is not copied out.
+        `ahead`: see `Prefix`. A `draft` is soon followed by another, or by the request that it is of: the newest one is
+        not copied out.
         """
         self.checkpoint(slot, tokens, partition, draft)
         if not self.keeps or len(tokens) < MIN_SHARED:
             self.free(slot)
             return
-        kept = Prefix(partition, pack(tokens), slot)
+        kept = Prefix(partition, pack(tokens), slot, ahead=ahead)
         self.cells.settle(slot)
         for prefix in self.cache.insert(kept):
             self._leave(prefix)

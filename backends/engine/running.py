@@ -68,6 +68,7 @@ class Running:
         live = best_live(packed, self._relatives(it))
         prefix, kept = self._memory.find(packed, it.partition)
         giver, tokens = self._affordable(it, self._preferences(live, prefix, kept))
+        is_kept = prefix is not None and giver in (NOBODY, prefix.slot)
         if prefix is not None and NOBODY != giver == prefix.slot and self._memory.is_free_to_go_on(prefix, tokens):
             it.slot, it.computed = self._memory.go_on(prefix, tokens, it.slot, it.cells), tokens
             self._memory.make_way()
@@ -83,6 +84,7 @@ class Running:
                 it.computed = self._memory.resume(it.slot, packed, it.partition)
             self._memory.cells.fill(it.slot, it.computed)
         it.cached = it.computed
+        it.ahead = prefix.ahead_within(it.cached) if prefix is not None and is_kept else 0
         self._sequences[it.key] = it
         self._changes += 1
         if it.is_hint:
@@ -192,8 +194,10 @@ class Running:
         if sequence.computed > useful:  # it ended in the midst of an accepted draft, or its cells were moved
             sequence.computed = useful
             self.roll_back(sequence)
+        computed = sequence.computed
+        ahead = min(computed, computed - sequence.cached + sequence.ahead) if sequence.is_hint else 0
         self._memory.keep(
-            sequence.slot, sequence.tokens[: sequence.computed], sequence.partition, draft=sequence.is_draft
+            sequence.slot, sequence.tokens[:computed], sequence.partition, draft=sequence.is_draft, ahead=ahead
         )
         if sequence is self.hint:
             self.hint = None

@@ -62,12 +62,12 @@ class Sequence:
 
     `tokens` is the prompt and what was sampled so far; the first `computed` of them are in the KV cache. While more
     than one is pending the sequence prefills; with one pending it decodes. `slot` is llama.cpp's sequence id, -1 while
-    it waits. `cached` counts prompt tokens that were in the cache before; they are shared within a `partition` only.
-    `is_draft`: a hint of what is still being typed. `fills_context`: its limit is what the context leaves. With context
-    shift it holds `window` tokens at most, and what gives way stands behind the first `keep`; `left_out` have done so,
-    and if `is_moved`, the cells of those behind them are not what their tokens alone would give. `due` is its place in
-    line, where it stays for `patience` seconds at most. While it is parked it keeps what it has and nothing is computed
-    for it. Times are milliseconds since `arrival`.
+    it waits. `cached` counts prompt tokens that were in the cache before, the last `ahead` of them computed on a hint;
+    they are shared within a `partition` only. `is_draft`: a hint of what is still being typed. `fills_context`: its
+    limit is what the context leaves. With context shift it holds `window` tokens at most, and what gives way stands
+    behind the first `keep`; `left_out` have done so, and if `is_moved`, the cells of those behind them are not what
+    their tokens alone would give. `due` is its place in line, where it stays for `patience` seconds at most. While it
+    is parked it keeps what it has and nothing is computed for it. Times are milliseconds since `arrival`.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Sequence:
         self.slot = -1
         self.computed = 0
         self.cached = 0
+        self.ahead = 0
         self._sampler: Sampler | None = None
         self.queued_ms = self.now()
         self.position = 0  # in the queue, as last told to the client

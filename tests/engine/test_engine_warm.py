@@ -63,6 +63,27 @@ async def test_what_was_typed_is_cached_when_it_is_asked(start: StartEngine, res
     assert left < 25 < 150 < everything
 
 
+@pytest.mark.parametrize("residency", ["host", "device"])
+async def test_what_hints_bought_is_told_apart_from_what_was_there(start: StartEngine, residency: str) -> None:
+    """A turn that nobody typed ahead, the next one typed in three parts, and the same again."""
+    engine = await start(kv_residency=residency)
+    first = await read(engine.stream(chat(QUESTION)))
+    turns, typed = (QUESTION, first.text), QUESTION * 5
+    for end in (70, 140, len(typed)):
+        await engine.warm(chat(*turns, typed[:end]))
+        await rested(engine)
+    second = await read(engine.stream(chat(*turns, typed)))
+    again = await read(engine.stream(chat(*turns, typed)))
+    then, now, after = (answer.metas[0] for answer in (first, second, again))
+    there = (then.prompt_tokens or 0) + first.done.total_tokens - 1
+    assert then.warmed_tokens is None
+    assert now.cached_tokens is not None
+    assert now.warmed_tokens is not None
+    assert now.warmed_tokens > 50
+    assert now.cached_tokens - now.warmed_tokens == pytest.approx(there, abs=2)
+    assert (after.warmed_tokens, after.cached_tokens) == (None, (after.prompt_tokens or 0) - 1)
+
+
 async def test_drafts_leave_no_crowd_in_the_kv_cache(start: StartEngine) -> None:
     """On a CPU the newest draft stays there, without a copy at every pause of the typing; older ones are copied out."""
     engine = await start()

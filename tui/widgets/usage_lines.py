@@ -39,6 +39,8 @@ def _rows(timeline: Timeline, summary: Summary) -> Iterator[tuple[str, list[Word
     if (prompt := summary.prompt_tokens) is not None:
         share = cached_share(summary)
         yield "in", [(f"{prompt:,} tokens", share), (f"{prompt:,}", share)]
+    if ahead := timeline.usage.warmed_tokens:
+        yield "", [(f"{ahead:,} tokens", " · read ahead"), (f"{ahead:,}", " · read ahead")]
     if summary.tokens:
         yield "out", [(f"{summary.tokens:,} tokens", "")]
     yield from _drafts(summary)

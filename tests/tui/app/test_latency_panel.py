@@ -145,6 +145,13 @@ def test_what_is_said_in_the_midst_of_an_answer() -> None:
     assert panel_lines(timeline(990, back), 995, 40, BUDGET)[1].plain == "7 turns left out"
 
 
+def test_what_typing_ahead_bought() -> None:
+    assert not any("ahead" in line for line in panel(1000))
+    turn = timeline(1000, (*TURN[:-1], (515.0, Meta(warmed_tokens=212))))
+    lines = [line.plain for line in panel_lines(turn, 600, 40, BUDGET)]
+    assert lines[lines.index(row(lines, "in ")) + 1].strip() == "212 tokens · read ahead"
+
+
 def test_what_drafting_bought() -> None:
     meta = Meta(completion_tokens=240, draft_tokens=160, accepted_tokens=118)
     lines = [line.plain for line in panel_lines(timeline(1000, (*TURN[:-1], (515.0, meta))), 600, 40, BUDGET)]
@@ -207,6 +214,7 @@ EXTREME: tuple[tuple[float, Event], ...] = (
             kv_bytes_per_token=1 << 20,
             gpu_used=1 << 50,
             gpu_total=1 << 50,
+            warmed_tokens=HUGE,
             cost=12_345.678,
             connection="reused, HTTP/1.1, through the proxy http://proxy.somewhere.example.com:8080",
             route="a-backend-with-a-very-long-name: fastest, 900000000 ms expected, no other one is left",
