@@ -96,17 +96,6 @@ def skewed_mix(scale: Scale, seed: int) -> Workload:
     return Workload(scale.mixed_prompts, scale.skewed_outputs, seed=seed)
 
 
-def step_cost(streams: int) -> Cell:
-    """What a step costs with `streams` in it, in milliseconds: TPOT of equal answers at once."""
-
-    async def cell(backend: Backend, scale: Scale, seed: int) -> Values:
-        even = Workload(Lengths("fixed", 16), Lengths("fixed", scale.decode // 2), seed=seed)
-        done = await _done(backend, even, Load(streams, streams))
-        return {"ms": max(result.tpot or 0.0 for result in done.results)}
-
-    return cell
-
-
 async def shared_prefix(backend: Backend, scale: Scale, seed: int) -> Values:
     """8 at once with one long prefix that nobody has asked before: made tokens a second."""
     mix = Workload(Lengths("fixed", scale.shared + 32), Lengths("fixed", 24), shared_prefix=scale.shared, seed=seed)

@@ -13,9 +13,9 @@ from backends.bench import cells
 from backends.bench.cells import SKEWED, Cell, Scale, skewed_mix
 from backends.bench.in_process import python_share
 from backends.bench.models import PAIR_SHAPE, Pair, pair
-from backends.bench.prediction import predicted_gain, step_cost
+from backends.bench.prediction import Request, predicted_gain
 from backends.bench.record import Record
-from backends.bench.statistics import median
+from backends.bench.step_costs import ROWS, cost_of, row_name, step_costs, token_name
 from backends.bench.workload import Lengths
 from backends.engine.scheduler import Candidate, alike
 
@@ -200,7 +200,7 @@ def batching() -> Setup:
     modes = tuple(Contender(mode, options={"batching": mode}) for mode in ("continuous", "dynamic", "static"))
     compared = Entry(
         "batching",
-        cells.skewed(8),
+        cells.skewed(_STREAMS),
         ("continuous", "dynamic", "static"),
         (
             Comparison(
@@ -212,44 +212,45 @@ def batching() -> Setup:
         4,
         _predicted_gains,
     )
-    costs = tuple(
-        Entry(
-            f"step-{n}",
-            cells.step_cost(n),
-            ("continuous",),
-            (Comparison(f"a step of {n}, ms", "ms", "continuous", "", None, False),),
-            3,
-        )
-        for n in _STEPS
+    costs = Entry(
+        "steps",
+        step_costs,
+        (INSIDE,),
+        (
+            *(Comparison(f"a step of {rows}, ms", row_name(rows), INSIDE, "", None, False) for rows in ROWS),
+            Comparison("a prompt's token in an empty cache, ms", token_name(), INSIDE, "", None, False),
+            Comparison("and behind 768 cells of others, ms", token_name(1024), INSIDE, "", None, False),
+        ),
+        3,
     )
-    return Setup("batching", PLAIN | {"max_streams": 8, "n_ctx": 2_048, "kv_cells": 16_384}, modes, (compared, *costs))
+    options = PLAIN | {"max_streams": 8, "n_ctx": 2_048, "kv_cells": 16_384}
+    return Setup("batching", options, (*modes, Contender(INSIDE, "inside")), (costs, compared))
 
 
 _CONTINUOUS_STATIC = ("continuous", "static")
-_STEPS = (1, 2, 4, 8)
+_STREAMS = 8
+_FRAME = 20  # tokens of the template around a prompt of our models
 
 
 def _predicted_gains(record: Record, model: str) -> list[float]:
-    """Of continuous over static batching, for each sample; none while costs are missing. Prompts: as in "cold"."""
-    scale, streams = SCALES.get(model, Scale()), max(_STEPS)
-    costs = {count: record.values(model, f"step-{count}", "continuous", "ms") for count in _STEPS}
-    cold = record.values(model, "cold", OURS, "ttft ms")
-    if not cold or not all(costs.values()):
+    """Of continuous over static batching, for each sample; none while costs are missing."""
+    step = cost_of(record.of(model, "steps", INSIDE))
+    if step is None:
         return []
-    step = step_cost({count: median(values) / 1000 for count, values in costs.items()})
     gains = []
     for number in range(len(record.of(model, "batching", "static"))):
-        mix = skewed_mix(scale, seed_of("batching", number))
-        asked = list(itertools.islice(mix.requests(), SKEWED * streams))
-        sizes = [len(request.messages[-1].content.split()) for request in asked]
-        prompts = sum(sizes) * median(cold) / 1000 / scale.prompt
-        line = [Candidate(key, sizes[key] + request.token_limit) for key, request in enumerate(asked)]
+        mix = skewed_mix(SCALES.get(model, Scale()), seed_of("batching", number))
+        asked = [
+            Request(len(it.messages[-1].content.split()) + _FRAME, it.token_limit)
+            for it in itertools.islice(mix.requests(), SKEWED * _STREAMS)
+        ]
+        line = [Candidate(key, sum(it)) for key, it in enumerate(asked)]
         batches = []
         while line:
-            batch = alike(line, streams)
-            batches.append([asked[key].token_limit for key in batch])
+            batch = alike(line, _STREAMS)
+            batches.append([asked[key] for key in batch])
             line = [it for it in line if it.key not in batch]
-        gains.append(predicted_gain(batches, streams, step, prompts))
+        gains.append(predicted_gain(batches, _STREAMS, step))
     return gains
 
 

@@ -16,7 +16,9 @@ from backends.bench.models import Shape, make
 from backends.bench.record import Record, open_record
 from backends.bench.report import markdown
 from backends.bench.servers import rival_flags
+from backends.bench.step_costs import ROWS, cost_of, row_name, step_costs, token_name
 from backends.bench.suite import (
+    INSIDE,
     OURS,
     PREDICTED,
     TRADE_OFF,
@@ -163,13 +165,22 @@ async def test_prompts_beside_answers_are_measured(tmp_path: Path) -> None:
     assert values["ttft ms"] > 0
 
 
+async def test_what_steps_cost_is_measured(tmp_path: Path) -> None:
+    options = EngineOptions(model=str(make(TINY, tmp_path)), n_ctx=512, kv_cells=2048, max_streams=8, n_threads=1)
+    async with engine_here(options) as engine:
+        values = await step_costs(engine, Scale(), 1)
+    assert all(values[row_name(rows, cells)] > 0 for rows in ROWS for cells in (256, 1024))
+    step = cost_of([values])
+    assert step is not None
+    assert step(2, 0, 256) == pytest.approx(values[row_name(2)] / 1000)
+
+
 def test_the_gain_of_batching_stands_beside_what_the_cost_of_steps_predicts() -> None:
     """A machine whose steps cost as much as they hold: there is nothing to gain, and nothing was gained."""
     record = Record({})
     for mode in ("continuous", "dynamic", "static"):
         record.of("T", "batching", mode).append({"tok/s": 100.0})
-    for count in (1, 2, 4, 8):
-        record.of("T", f"step-{count}", "continuous").append({"ms": float(count)})
-    record.of("T", "cold", OURS).append({"ttft ms": 1.0})
+    by_cells = {row_name(rows, cells): float(rows) for rows in ROWS for cells in (256, 1024)}
+    record.of("T", "steps", INSIDE).append(by_cells | {token_name(cells): 1.0 for cells in (256, 1024)})
     row = next(line for line in markdown(record, [("T", setups())]).splitlines() if "predicts" in line)
     assert row.endswith("| 1 | 1 | 1.00 [1.00, 1.00] | ≥ 0.9 | reached |")
