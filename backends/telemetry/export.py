@@ -84,7 +84,11 @@ def json_line(numbers: TurnNumbers, timeline: Timeline) -> bytes:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a line."""
-    return msgspec.json.schema(TurnRecord)
+    found = msgspec.json.schema(TurnRecord)
+    for of in found["$defs"].values():
+        if "description" in of:
+            of["description"] = " ".join(of["description"].split())
+    return found
 
 
 def trace(turns: Sequence[tuple[TurnNumbers, Timeline]]) -> dict[str, Any]:
@@ -135,7 +139,8 @@ def _thread(place: dict[str, int], thread: int, name: str) -> dict[str, Any]:
 def _slice(
     place: dict[str, int], thread: int, name: str, begin_us: float, ms: float, about: dict[str, Any]
 ) -> dict[str, Any]:
-    at = {"ts": _us(begin_us), "dur": _us(1000 * ms)}
+    begin = _us(begin_us)
+    at = {"ts": begin, "dur": _us(_us(begin_us + 1000 * ms) - begin)}  # none reaches into the next one by rounding
     return {"ph": "X", "name": name, "cat": "stage", **place, "tid": thread, **at, "args": about}
 
 

@@ -68,9 +68,13 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
         return 1000.0 / self.tpot if self.tpot else None
 
 
+TOGETHER_MS = 1.0
+"""What comes within so short a time was read in one go: that tells how fast it was read, not how fast it was made."""
+
+
 def tpot(first_ms: float, last_ms: float, tokens: int) -> float | None:
-    """(last token - first token) / (tokens - 1), in milliseconds; None below two tokens or without any time between."""
-    if tokens < 2 or last_ms <= first_ms:
+    """(last token - first token) / (tokens - 1), in milliseconds; None below two tokens, or where all came together."""
+    if tokens < 2 or last_ms - first_ms < TOGETHER_MS:
         return None
     return (last_ms - first_ms) / (tokens - 1)
 

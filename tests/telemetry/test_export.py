@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from backends.backend import Message
 from backends.events import Done, Meta, Token
 from backends.telemetry.export import TurnRecord, json_line, schema, trace
-from backends.telemetry.stages import Span
+from backends.telemetry.stages import Span, Stage
 from backends.telemetry.timeline import Asked, Timeline
 from backends.telemetry.turns import TurnNumbers, numbers_of
 
@@ -36,8 +37,22 @@ def test_a_line_is_of_its_schema_and_adds_up() -> None:
     assert {span.stage for span in again.spans} == {"retrieval", "prefill", "total_generation"}
     fields = schema()["$defs"]["TurnRecord"]["required"]
     assert set(json.loads(line)) == set(fields)
+    assert not any("\n" in of.get("description", "") for of in schema()["$defs"].values())
     assert b"secret" not in line
     assert b"\n" not in line
+
+
+def test_slices_that_follow_one_another_never_overlap() -> None:
+    numbers, timeline = turn()
+    edges = [0.0, 5.16726, 10.00644, 10.27288, 16.87851, 22.12149, 64.0]
+    stages: tuple[Stage, ...] = ("auth", "retrieval", "reranking", "context_assembly", "provider_queue", "prefill")
+    spans = tuple(Span(stage, at, end - at) for stage, (at, end) in zip(stages, itertools.pairwise(edges), strict=True))
+    timeline.add(Meta("qwen", 65.0, spans=spans), 65.0)
+    whole, *path = (one for one in trace([(numbers, timeline)])["traceEvents"] if one["ph"] == "X" and one["tid"] == 1)
+    assert len(path) > len(stages)
+    for one, after in itertools.pairwise(path):
+        assert round(one["ts"] + one["dur"], 1) <= after["ts"]
+    assert round(path[-1]["ts"] + path[-1]["dur"], 1) <= whole["ts"] + whole["dur"]
 
 
 def test_a_trace_has_every_stage_where_it_was() -> None:

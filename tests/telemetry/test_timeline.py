@@ -67,6 +67,8 @@ def test_what_an_answer_in_a_full_context_has_left_out_is_known_before_its_end()
 def test_tpot_needs_two_tokens_and_time_between() -> None:
     assert tpot(1, 9, 1) is None
     assert tpot(9, 9, 5) is None
+    assert tpot(9, 9.9, 5) is None  # 4,000 tokens a second are those of a pipe
+    assert tpot(9, 13, 5) == 1
 
 
 @pytest.mark.parametrize(

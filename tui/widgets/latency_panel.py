@@ -92,6 +92,9 @@ def numbers_line(timeline: Timeline, now: float, width: int, budget: Budget) -> 
         parts.append(Text(f"{summary.tokens_per_second:,.0f} tok/s"))
     total, tone = _against(summary.outcome, summary.total, now, budget.total_ms)
     parts.append(Text.assemble(("total ", QUIET), (total, tone)))
+    if (saved := summary.saved) is not None:
+        price = f" · {dollars(saved.cost)}" if saved.cost is not None else ""
+        parts.append(Text.assemble(("saved ≤ ", QUIET), f"{saved.tokens:,}", (f" tokens{price}", QUIET)))
     if summary.tpot is not None:
         parts.append(Text.assemble(("TPOT ", QUIET), _milliseconds(summary.tpot)))
     if summary.prompt_tokens is not None:
@@ -101,8 +104,6 @@ def numbers_line(timeline: Timeline, now: float, width: int, budget: Budget) -> 
     if summary.draft_tokens:
         kept = percent(summary.accepted_tokens or 0, summary.draft_tokens)
         parts.append(Text.assemble(("drafts kept ", QUIET), kept))
-    if (saved := summary.saved) is not None:
-        parts.append(Text.assemble(("saved up to ", QUIET), f"{saved.tokens:,}"))
     if summary.cost is not None:
         parts.append(Text.assemble(("cost ", QUIET), dollars(summary.cost)))
     line = Text()

@@ -111,12 +111,14 @@ def describe(status: Status, *, brief: bool = False) -> str:
         words += f" {status.done:,} of {status.total:,} tokens"
     elif status.status == "queued" and status.position:
         words += f", place {status.position}"
+    detail = status.detail
     if status.status == "queued" and status.expected_ms:
         words += f", about {duration(status.expected_ms)}"
+        detail = ""  # for who does not read the number
     if status.passages:
         words += f", {len(status.passages)} found"
-    if status.detail:
-        words += f" ({plain(status.detail)})"
+    if detail:
+        words += f" ({plain(detail)})"
     if not status.steps:
         return words
     return f"{status.step}/{status.steps} {words}" if brief else f"Step {status.step} of {status.steps}: {words}"

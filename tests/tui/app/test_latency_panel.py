@@ -166,6 +166,8 @@ def test_what_a_cancel_saved_and_what_it_cost() -> None:
     lines = [line.plain for line in panel_lines(turn, 400, 40, BUDGET)]
     assert row(lines, "saved") == "saved   at most 999 tokens · $0.00060"
     assert row(lines, "cost") == "cost    $0.0031"
+    line = "saved ≤ 999 tokens · $0.00060"
+    assert line in numbers_line(turn, 400, 76, BUDGET).plain
 
 
 def test_the_strip_shows_the_gaps_where_there_is_room() -> None:

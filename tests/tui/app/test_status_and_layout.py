@@ -33,6 +33,8 @@ def test_parts_are_dropped_from_the_least_important() -> None:
         (Status("connecting"), "connecting"),
         (Status("loading", total=1000, done=450), "loading the model 45 %"),
         (Status("queued", position=2), "queued, place 2"),
+        (Status("queued", position=2, expected_ms=6_400, detail="about 6 s"), "queued, place 2, about 6.4 s"),
+        (Status("queued", detail="no replica is free"), "queued (no replica is free)"),
         (Status("reranking", 2, 3), "Step 2 of 3: reranking"),
         (Status("prefilling", total=1234, done=1000), "prefilling 1,000 of 1,234 tokens"),
         (Status("loading", detail="weights\x1b[31m"), "loading the model (weights␛[31m)"),
