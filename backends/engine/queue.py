@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import math
+import time
 from bisect import insort
 from collections.abc import Iterable
 
@@ -44,6 +46,7 @@ class Queue:
         self._outbox = outbox
         self._pace = pace
         self._waiting: list[Sequence] = []
+        self._away_until: list[float] = []  # heap: when those who were refused may come back
         self.others_come = False  # requests are on their way here
         self.hint: Sequence | None = None  # to be computed when nobody runs or waits
 
@@ -107,11 +110,25 @@ class Queue:
             self._refuse(it, f"no place within {it.patience:g} s")
 
     def _refuse(self, sequence: Sequence, reason: str) -> None:
-        """The last word to `sequence`. It may come back when the line will have moved on."""
-        seconds = max(MIN_RETRY, math.ceil(10 * max(self._expected()[:1], default=0.0)) / 10)
+        """The last word to `sequence`, with the time after which it may come back."""
+        seconds = self._away(sequence)
         advice = f"the engine is busy: {reason}, {len(self._running)} are being answered; try again in {seconds:g} s"
         error = BackendError(Code.OVERLOADED, advice, retryable=True, retry_after=seconds)
         self._outbox.conclude(sequence, error.event())
+
+    def _away(self, sequence: Sequence) -> float:
+        """Seconds after which there should be a place in the line for `sequence`, which gets none now.
+
+        One comes free whenever somebody starts. Those who were refused before it are told the ones before, so that they
+        do not all come back for the same one.
+        """
+        now = time.perf_counter()
+        while self._away_until and self._away_until[0] <= now:
+            heapq.heappop(self._away_until)
+        free = sorted(self._expected([*self._waiting, sequence]))
+        seconds = max(MIN_RETRY, math.ceil(10 * free[min(len(self._away_until), len(free) - 1)]) / 10)
+        heapq.heappush(self._away_until, now + seconds)
+        return seconds
 
     # ---- who is next
 
@@ -160,7 +177,7 @@ class Queue:
     def _tell_places(self) -> None:
         if not any(it.position != position for position, it in enumerate(self._waiting, 1)):
             return
-        waits = self._expected()
+        waits = self._expected(self._waiting)
         for position, (it, seconds) in enumerate(zip(self._waiting, waits, strict=True), 1):
             if it.position != position:
                 it.position = position
@@ -168,15 +185,15 @@ class Queue:
                 expected = round(seconds * 1000) if self._pace.gap else None
                 self._outbox.post(it, Status("queued", position=position, expected_ms=expected, detail=detail))
 
-    def _expected(self) -> list[float]:
-        """Seconds until each of the waiting ones starts, as far as one can tell."""
+    def _expected(self, line: Iterable[Sequence]) -> list[float]:
+        """Seconds until each of those in `line` starts, as far as one can tell."""
         free_streams = self._options.max_streams - len(self._running)
         held = sum(it.feature in PATIENT and not it.is_parked for it in self._running)
         continuous = self._options.batching == "continuous"
         free_patient = self._options.patient_streams - held if continuous else self._options.max_streams
         in_line = sorted(self._running, key=lambda it: it.due)
         running = [self._stay(it, it.prompt_tokens - it.computed) for it in in_line]
-        waiting = [self._stay(it, it.prompt_tokens) for it in self._waiting]
+        waiting = [self._stay(it, it.prompt_tokens) for it in line]
         return expected_waits(running, waiting, free_streams, free_patient, self._memory.available)
 
     def _stay(self, it: Sequence, prompt_tokens: int) -> Stay:

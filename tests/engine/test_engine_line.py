@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -133,6 +134,20 @@ async def test_when_the_line_is_full_the_last_in_it_is_refused(start: StartEngin
     ends = [type((await task).end) for task in (*batches, chat)]
     assert ends == [Done, Error, Done]
     assert third.error.code == "OVERLOADED"
+
+
+async def test_those_who_are_refused_come_back_one_after_the_other(start: StartEngine, slow: Path) -> None:
+    """Each is told when the next place in the line will be free that nobody was told of before."""
+    engine = await start(model=str(slow), max_streams=1, max_queue=2)
+    await ask(engine)
+    async with occupied(engine, 1000), AsyncExitStack() as line:
+        for name in ("1", "2"):
+            stream = await line.enter_async_context(aclosing(cast("Any", engine.stream(request(name, 1000)))))
+            assert (await anext(stream)).status == "queued"
+        refused = [(await ask(engine, name, 1000)).error for name in ("3", "4", "5", "6")]
+    first, second, third, fourth = (error.retry_after or 0.0 for error in refused)
+    assert 0 < first < second < third
+    assert fourth == pytest.approx(third, rel=0.5), "further than that nobody can see"
 
 
 @pytest.mark.parametrize("batching", ["dynamic", "static"])
