@@ -7,6 +7,8 @@ answer. Younger objects, among which the garbage is, go on being looked at as ev
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _RARELY = 1_000
 """Collections of the middle generation per full one, by default 10: in practice one in about 80 long answers."""
@@ -23,3 +25,15 @@ def settle() -> None:
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, _RARELY)
     gc.enable()
+
+
+@contextmanager
+def later() -> Iterator[None]:
+    """Collect nothing within, unless that is so anyway."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

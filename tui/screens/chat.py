@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from textual.widgets import Static
 
 from backends.backend import ChatRequest
 from backends.config import Config
-from tui import log_file
+from tui import garbage, log_file
 from tui.alert_watch import AlertWatch
 from tui.answer_worker import AnswerWorker, Run
 from tui.connection import Connection
@@ -38,7 +39,10 @@ TICK = 0.2
 """Seconds between two updates of panel and status line while an answer runs."""
 
 HEAD_START = 0.01
-"""Seconds that the request gets before the screen is laid out and painted, which takes longer than it should wait."""
+"""Seconds that the request gets to leave, before the screen is laid out and painted."""
+
+BREATH = 0.003
+"""Seconds in which nothing is painted after that: a server on this machine may have been woken on our processor."""
 
 REMARK = 4.0
 """Seconds that a remark stays in the status line."""
@@ -218,7 +222,8 @@ class ChatScreen(ComparingScreen):
                 self.query_one(Composer).put_back(event.text)
                 self._say("An answer is running: Esc cancels it, Enter again cancels it and sends this")
             else:
-                await self._ask(event.text, entered)
+                with garbage.later():
+                    await self._ask(event.text, entered)
         finally:
             event.taken.set()
 
@@ -246,6 +251,7 @@ class ChatScreen(ComparingScreen):
             run = self.worker.begin(turn, self._conversation, entered)
             self._read(run, request)
             await run.has_left(HEAD_START)
+            await asyncio.sleep(BREATH)
         if self.worker.turn is not None:
             self._ticker.resume()  # it ticks at once, too
         self._update()

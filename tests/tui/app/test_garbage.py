@@ -46,3 +46,11 @@ def test_younger_garbage_is_collected_as_ever() -> None:
     garbage.put_off()
     garbage.settle()
     assert gc.get_threshold()[:2] == before
+
+
+def test_what_is_put_off_for_a_while_goes_on_as_it_was() -> None:
+    with garbage.later():
+        with garbage.later():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
