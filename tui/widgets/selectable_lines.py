@@ -38,6 +38,9 @@ _SCROLL_SECONDS = 0.05
 
 Whole = Literal["code", "message"]
 
+Found = tuple[MessageView, Part, int, Piece]
+"""A whole: its message, the part it begins in, its number there, and its rows and source."""
+
 
 class SelectableLines(MessageLines):
     """A `MessageStack` with at most one selection, which stays on its text whatever comes in around it."""
@@ -203,23 +206,43 @@ class SelectableLines(MessageLines):
     def choose(self, what: Whole, step: int) -> bool:
         """Selects the message or block of code before (-1) or after (1) the one that is; False when there is none.
 
-        With none selected it is the newest one that begins on the screen or above it.
+        With none selected it is the newest one that begins on the screen or above it; for the one after, rather the
+        first below the screen than one above it.
         """
-        walked = self._walked if self.has_selection and self._walked is not None and self._walked[0] == what else None
-        bottom = None if walked else self.scroll_offset.y + self.size.height - 1
+        if self._walked is None or not self.has_selection or self._walked[0] != what:
+            whole = self._nearest_whole(what, step)
+        else:
+            whole = self._whole_beside(what, step)
+        if whole is not None:
+            self._select_whole(what, *whole)
+        return whole is not None
+
+    def _nearest_whole(self, what: Whole, step: int) -> Found | None:
+        top = self.scroll_offset.y
+        bottom = top + self.size.height - 1
+        whole = next(self._wholes(what, bottom), None)
+        if step > 0 and (whole is None or self._begins(whole) < top):
+            for view in self._messages:
+                if self._messages.top(view) + view.height > bottom:
+                    for below in reversed(list(self._wholes_in(view, what))):
+                        if self._begins(below) > bottom:
+                            return below
+        return whole
+
+    def _begins(self, whole: Found) -> int:
+        return self._messages.top(whole[0]) + whole[3].first
+
+    def _whole_beside(self, what: Whole, step: int) -> Found | None:
+        assert self._walked is not None
         newer, found = None, False
-        for whole in self._wholes(what, bottom):
-            if walked is None or found:
-                self._select_whole(what, *whole)
-                return True
-            found = whole[1] is walked[1] and whole[2] == walked[2]
+        for whole in self._wholes(what):
+            if found:
+                return whole
+            found = whole[1] is self._walked[1] and whole[2] == self._walked[2]
             if found and step > 0:
-                break
+                return newer
             newer = whole
-        if newer is not None and found and step > 0:
-            self._select_whole(what, *newer)
-            return True
-        return False
+        return None
 
     @property
     def walked_view(self) -> MessageView | None:
@@ -234,7 +257,7 @@ class SelectableLines(MessageLines):
         self._walked = (what, part, number)
         self.reveal(shown.first, shown.last)
 
-    def _wholes(self, what: Whole, bottom: int | None = None) -> Iterator[tuple[MessageView, Part, int, Piece]]:
+    def _wholes(self, what: Whole, bottom: int | None = None) -> Iterator[Found]:
         """Newest first, of those that begin at line `bottom` or above; each with the part it begins in and its number
         there. Draws no more than is looked at."""
         for view in reversed(self._messages):
@@ -245,7 +268,7 @@ class SelectableLines(MessageLines):
                 if bottom is None or top + found[3].first <= bottom:
                     yield found
 
-    def _wholes_in(self, view: MessageView, what: Whole) -> Iterator[tuple[MessageView, Part, int, Piece]]:
+    def _wholes_in(self, view: MessageView, what: Whole) -> Iterator[Found]:
         wanted = view.kind in ("user", "assistant") if what == "message" else any(map(may_hold_code, view.blocks))
         if wanted and (uncut := view.uncut) is not None:
             self.realize(view, uncut)

@@ -6,7 +6,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from tests.tui.transcript.test_transcript import Stage, grown, screen, shows, staged, until
+from tests.tui.transcript.test_transcript import LONG, Stage, grown, screen, shows, staged, until
 from tui.widgets.transcript import Transcript
 
 BRACKETS = {
@@ -231,6 +231,19 @@ async def test_choosing_begins_with_what_is_on_the_screen() -> None:
         await pilot.press(BRACKETS["["])
         assert transcript.selected_text in shown[-1]
         assert transcript.scroll_offset.y <= 2
+
+
+async def test_the_code_after_may_be_below_the_screen() -> None:
+    fences = [f"```sh\n{word}\n```" for word in ("first", "second", "third")]
+    async with staged((60, 12)) as (_app, transcript, pilot):
+        transcript.add("assistant", f"\n\n{LONG}\n\n".join(fences))
+        await until(shows(transcript, "third"))
+        transcript.focus()
+        for key, row, text in (("}", 20, "second"), ("{", 20, "first"), ("}", transcript.max_scroll_y, "third")):
+            transcript.deselect()
+            transcript.scroll_to(y=row, animate=False)
+            await pilot.press(BRACKETS[key])
+            assert transcript.selected_text == text
 
 
 async def test_y_copies_a_selection() -> None:
