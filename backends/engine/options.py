@@ -70,7 +70,8 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     - `mmap`: map the weights from the file instead of reading them; `mlock`: keep them from being swapped out.
     - `lora`: adapters (GGUF files made for this model) and how strongly each counts, for all answers.
     - `flash_attention`: "auto" leaves it to llama.cpp on a GPU; on a CPU, where it slows decoding, it is "off" unless
-      the cache is quantized or so large that attention without it took too much memory.
+      the cache is quantized or so large that attention without it took too much memory, or `objective` is
+      "throughput": prompts in company are computed in a third of the time with it.
     - `repack_weights`: order quantized weights as the CPU's kernels like them; "auto" does not where llama.cpp has AMX
       kernels, since some builds of them crash.
     - `draft`: who drafts tokens for the model to verify, which changes no answer. "model": that of `draft_model`;

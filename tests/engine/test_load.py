@@ -51,6 +51,9 @@ def test_where_prefixes_are_kept(options: Any, machine: Any, expected: str) -> N
         ({"n_gpu_layers": 0}, {"gpu": True}, 8192, "off"),
         ({"kv_type": "q8_0"}, {}, 8192, "auto"),
         ({"flash_attention": "on"}, {}, 8192, "on"),
+        ({"objective": "throughput"}, {}, 8192, "auto"),
+        ({"objective": "throughput", "flash_attention": "off"}, {}, 8192, "off"),
+        ({"objective": "throughput", "max_streams": 1}, {}, 8192, "off"),
     ],
 )
 def test_flash_attention_is_left_out_where_it_slows(options: Any, machine: Any, cells: int, expected: str) -> None:
