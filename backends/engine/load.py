@@ -177,8 +177,8 @@ def _residency(c: Any, model: Any, options: EngineOptions) -> Residency:
 
 
 def _flash_attention(c: Any, model: Any, options: EngineOptions, cells: int) -> FlashAttention:
-    """What to ask llama.cpp for. "auto" is "off" on a CPU where the memory for it is bearable, unless what counts is what
-    several streams get done together.
+    """What to ask llama.cpp for. "auto" is "off" on a CPU where the memory for it is bearable, unless what counts is
+    what several streams get done together.
 
     On a CPU flash attention is quick for batches of 64 tokens and more only (ggml's tiled kernel). Decoding is 2 to 4
     times slower with it at a depth of 1,400 tokens, and so are the short ends of prompts that the cache leaves over.
