@@ -151,6 +151,8 @@ def _tls_reason(error: ssl.SSLError) -> str:
         return "it does not speak TLS; try http:// instead of https://"
     if "CERTIFICATE_REQUIRED" in str(error.reason) or "CERTIFICATE_UNKNOWN" in str(error.reason):
         return "the server wants a certificate of ours that it knows: client_cert"
+    if error.reason and error.reason.endswith("ALERT_HANDSHAKE_FAILURE"):  # TLS 1.2 has no word of its own for it
+        return "the server breaks the TLS handshake off; it may want a certificate of ours that it knows: client_cert"
     return f"the TLS handshake failed: {clean(str(error.reason or error))}"
 
 

@@ -166,7 +166,9 @@ class _Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
             raise httpcore.ReadError("closed here")
         if not self._arrived:
             if self._lost is not None:
-                raise httpcore.ReadError(str(self._lost)) from self._lost
+                error = httpcore.ReadError(str(self._lost))
+                error.__context__ = self._lost  # not `from`: httpcore takes the cause away on the way up
+                raise error
             return b""
         return self._take(max_bytes)
 

@@ -89,7 +89,10 @@ class BackendsScreen(ModalScreen[Choice | None]):
             self._models[name] = await self._list_models(name)
         except BackendError as error:
             self._problems[name] = error.message
-        self._show(self._highlighted)
+        highlighted = self._highlighted
+        self._show(highlighted)
+        if highlighted is not None and highlighted.backend == name:  # what was asked for is in sight
+            self.call_after_refresh(self.query_one(OptionList).scroll_to_highlight, top=True)
 
     def _show(self, highlighted: Choice | None) -> None:
         """All rows, with `highlighted` where it was."""

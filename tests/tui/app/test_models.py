@@ -15,13 +15,13 @@ SIZE = (120, 40)
 
 
 @asynccontextmanager
-async def listing(chat: Chat) -> AsyncIterator[Pilot[None]]:
-    """The chat, whose backends list models: `demo` two of them, `box` none, since it is down."""
+async def listing(chat: Chat, more: int = 0) -> AsyncIterator[Pilot[None]]:
+    """The chat, whose backends list models: `demo` two of them and `more`, `box` none, since it is down."""
 
     async def models(name: str) -> tuple[str, ...]:
         if name == "box":
             raise BackendError(Code.CONNECT, "cannot reach gpu-box")
-        return ("small", "big\x1b[31m")
+        return ("small", "big\x1b[31m", *map(str, range(more)))
 
     chat.app.chat.list_models = models
     async with chat.app.run_test(size=SIZE) as pilot:
@@ -60,3 +60,11 @@ async def test_another_backends_models_are_asked_for_with_the_right_arrow(chat: 
         await pilot.press("enter")
         await chat.until(pilot, lambda: chat.demo.closed)
         assert "box" in chat.status
+
+
+async def test_what_was_asked_for_is_in_sight_at_the_end_of_a_long_list(chat: Chat) -> None:
+    async with listing(chat, more=20) as pilot:
+        await pilot.press("f4")
+        await chat.until(pilot, lambda: "big" in chat.screen_text)
+        await pilot.press("end", "right")
+        await chat.until(pilot, lambda: "cannot reach gpu-box" in chat.screen_text)
