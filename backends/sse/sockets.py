@@ -166,9 +166,9 @@ class _Stream(httpcore.AsyncNetworkStream, asyncio.Protocol):
             raise httpcore.ReadError("closed here")
         if not self._arrived:
             if self._lost is not None:
-                error = httpcore.ReadError(str(self._lost))
-                error.__context__ = self._lost  # not `from`: httpcore takes the cause away on the way up
-                raise error
+                lost = httpcore.ReadError(str(self._lost))
+                lost.__context__ = self._lost  # not `from`: httpcore takes the cause away on the way up
+                raise lost
             return b""
         return self._take(max_bytes)
 
