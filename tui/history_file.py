@@ -50,6 +50,7 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
     ),
     (*turn_table.SCHEMA, turn_table.move_timelines),
     (conversation_table.add_search,),
+    (turn_table.pack_all, "CREATE INDEX turn_by_ttft ON turn (ttft)"),
 )
 
 

@@ -90,7 +90,7 @@ class StatisticsScreen(ModalScreen[None]):
 
     @work(group="statistics", exclusive=True)
     async def _read(self) -> None:
-        """In a thread: 100,000 turns take half a second."""
+        """In a thread: 100,000 turns take a fifth of a second."""
         seconds = WINDOWS[self._window][1]
         since = time.time() - seconds if seconds else 0.0
 

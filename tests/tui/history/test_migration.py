@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
+
+from backends.config import Budget
 from backends.events import Meta, Token
 from backends.telemetry.timeline import Timeline
+from backends.telemetry.turns import TurnNumbers
 from tui import turn_table
 from tui.history import History
+from tui.history_file import MIGRATIONS
 
 VERSION_1 = """
 CREATE TABLE conversation (
@@ -66,6 +72,23 @@ def test_a_file_of_the_first_version(tmp_path: Path) -> None:
         ("Why?", ""),
     ]
     again.close()
+
+
+def test_turns_that_were_rows_alone_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    given = TurnNumbers(started=1_700_000_000.0, backend="box", ttft=20.0, total=60.0, tokens=5, cost=0.25)
+    with closing(sqlite3.connect(path)) as old, old:
+        for step in (step for steps in MIGRATIONS[:4] for step in steps):
+            old.execute(step) if isinstance(step, str) else step(old)
+        old.execute("PRAGMA user_version = 4")
+        for numbers in (given, msgspec.structs.replace(given, outcome="cancelled", total=50.0, cost=None)):
+            turn_table._insert_row(old, None, numbers, b"")
+    with closing(History(path)) as history:
+        history.add_turn(None, msgspec.structs.replace(given, ttft=90.0), b"")
+        found = history.read(lambda connection: turn_table.cells(connection, lambda feature: Budget(50, 100)))
+    (cell,) = found
+    assert (cell.turns, cell.cancelled, cell.good, cell.tokens, cell.cost) == (3, 1, 1, 15, 0.5)
+    assert (cell.values["ttft"], cell.values["total"]) == ([20.0, 20.0, 90.0], [60.0, 60.0])
 
 
 def test_timelines_kept_with_their_answers_become_turns(tmp_path: Path) -> None:

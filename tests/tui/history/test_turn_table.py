@@ -82,6 +82,9 @@ def test_what_turns_add_up_to(history: History) -> None:
 
     late = history.read(lambda connection: turn_table.cells(connection, budget, NOW - 1_000))
     assert summed("all", late).turns == 5
+    history.add_turn(None, turn(started=NOW - 500, ttft=1.0, outcome="interrupted"), b"")
+    (newest,) = history.read(lambda connection: turn_table.cells(connection, budget, NOW - 100, {"feature": "chat"}))
+    assert (newest.turns, newest.failed) == (4, 1)
     other = history.read(lambda connection: turn_table.cells(connection, budget, 0.0, {"backend": "other"}))
     assert [cell.backend for cell in other] == ["other"]
 
