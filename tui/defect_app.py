@@ -19,9 +19,10 @@ class DefectApp(LlmChat):
     defect: Exception | None = None
 
     def on_load(self) -> None:
-        """Textual's hook. A SIGTERM gives the terminal back first."""
+        """Textual's hook. A SIGTERM gives the terminal back first; a SIGHUP is the terminal's own end."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.exit, None, ExitCode.TERMINATED)
+        loop.add_signal_handler(signal.SIGHUP, self.exit, None, ExitCode.HUNG_UP)
 
     def on_ready(self) -> None:
         """Textual's hook."""

@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 4
     UNAVAILABLE = 5
     DEFECT = 70
+    HUNG_UP = 129
     CANCELLED = 130
     BROKEN_PIPE = 141
     TERMINATED = 143

@@ -12,6 +12,8 @@ from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
+from tui.bracketed_paste import PasteGuard
+
 ESC = "\x1b"
 LOOK_UP = 0.1
 """Seconds after which the reading thread looks whether the app has ended."""
@@ -27,6 +29,7 @@ class KeyboardDriver(LinuxDriver):
     def run_input_thread(self) -> None:
         """Textual's hook: read and dispatch what is typed until the app ends. Runs in a thread of its own."""
         parser = XTermParser(self._debug)
+        pasted = PasteGuard()
         decode = codecs.getincrementaldecoder("utf-8")().decode
         escaping = False  # an Esc waits for what may follow it
         try:
@@ -36,10 +39,10 @@ class KeyboardDriver(LinuxDriver):
                     data = os.read(self.fileno, 4096)
                     if not data:  # the terminal is gone
                         return
-                    text = decode(data)
-                    for message in parser.feed(text):
-                        self.process_message(message)
-                    escaping = text.endswith(ESC)
+                    if text := pasted.pass_on(decode(data)):  # the parser takes "" for the end of the terminal
+                        for message in parser.feed(text):
+                            self.process_message(message)
+                        escaping = text.endswith(ESC)
                 for message in parser.tick():
                     escaping = False
                     self.process_message(message)

@@ -251,7 +251,12 @@ def test_the_local_engine_from_question_to_quit(open_terminal: OpenTerminal, tin
         quit_with_ctrl_q(terminal)
 
 
-def test_a_sigterm_gives_the_terminal_back(open_terminal: OpenTerminal, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGHUP, ExitCode.HUNG_UP)]
+)
+def test_a_signal_gives_the_terminal_back(
+    open_terminal: OpenTerminal, tmp_path: Path, number: signal.Signals, code: ExitCode
+) -> None:
     with (
         serving(Scripted(Token("half an answer"), Hold())) as server,
         open_terminal("--config", server.configuration(tmp_path)) as terminal,
@@ -259,9 +264,9 @@ def test_a_sigterm_gives_the_terminal_back(open_terminal: OpenTerminal, tmp_path
         usable(terminal)
         terminal.send("A question" + ENTER)
         terminal.wait_for("half an answer")
-        terminal.process.kill(signal.SIGTERM)
+        terminal.process.kill(number)
         server.wait_until(lambda: server.backend.cut == 1)
-        assert terminal.ended() == ExitCode.TERMINATED
+        assert terminal.ended() == code
     assert LEAVE_ALTERNATE_SCREEN in terminal.raw
     assert saved_answer(tmp_path) == "half an answer"
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import io
 import logging
 import os
 import signal
@@ -66,27 +64,15 @@ def run(target: Target, question: Question, others: Sequence[str] = ()) -> ExitC
     With several it is how the first of them ended that was not complete. Raises BackendError for wrong usage.
     """
     log_file.start()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
     targets = _targets(target, others)
-    try:
-        request = _request(question, prompt(question.words, sys.stdin))
-        asked = time.monotonic()
-        outputs = _outputs(question, list(targets))
-        answers = {name: _Answer(targets[name], request, output, asked) for name, output in outputs.items()}
-        asyncio.run(_print(list(answers.values())))
-        _print_numbers({name: answer.timeline for name, answer in answers.items()}, question.stats)
-        for answer in answers.values():
-            answer.record()
-    except BrokenPipeError:
-        _abandon(sys.stdout)
-        return ExitCode.BROKEN_PIPE
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        _abandon(sys.stdout)
-        raise BackendError(Code.BAD_REQUEST, f"the answer cannot be written: {error.strerror}") from None
+    request = _request(question, prompt(question.words, sys.stdin))
+    asked = time.monotonic()
+    outputs = _outputs(question, list(targets))
+    answers = {name: _Answer(targets[name], request, output, asked) for name, output in outputs.items()}
+    asyncio.run(_print(list(answers.values())))
+    _print_numbers({name: answer.timeline for name, answer in answers.items()}, question.stats)
+    for answer in answers.values():
+        answer.record()
     codes = [answer.exit_code for answer in answers.values()]
     return next((code for code in codes if code != ExitCode.COMPLETE), ExitCode.COMPLETE)
 
@@ -115,11 +101,6 @@ def _print_numbers(timelines: Mapping[str, Timeline], stats: bool) -> None:
         print(comparison(timelines), file=sys.stderr)
     for name, timeline in timelines.items() if stats else ():
         print(f"{plain(name)}: {statistics(timeline)}" if name else statistics(timeline), file=sys.stderr)
-
-
-def _abandon(stdout: TextIO) -> None:
-    """Let Python's last flush at exit succeed, where nothing can be written any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
 def prompt(words: Sequence[str], stdin: TextIO | None) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from backends.errors import BackendError, Code
+from backends.events import Citation
 from tui import conversation_table, log_file, private_file
 from tui.commands.stats import open_history
 from tui.conversation_table import Listed
@@ -96,12 +97,16 @@ def as_markdown(conversation: Listed, messages: Sequence[StoredMessage]) -> byte
         parts.append(f"## {who or message.role}")
         parts.append(message.content)
         if message.citations:
-            parts.append(
-                "\n".join(f"[{one.id}] {one.title or one.source} {one.locator}".rstrip() for one in message.citations)
-            )
+            parts.append("\n".join(f"[{one.id}] {_place(one)}" for one in message.citations))
         if message.role == "assistant" and message.outcome != "complete":
             parts.append(f"*({message.outcome})*")
     return ("\n\n".join(parts) + "\n").encode()
+
+
+def _place(citation: Citation) -> str:
+    """Title and place of a citation; the title of a passage often ends with the place."""
+    title = citation.title or citation.source
+    return title if citation.locator in title else f"{title} {citation.locator}"
 
 
 def as_json(conversation: Listed, messages: Sequence[StoredMessage]) -> bytes:

@@ -10,7 +10,7 @@ from tui.commands.options import Config, Output
 from tui.exit_codes import ExitCode
 from tui.leaving import leave
 
-conversations = typer.Typer(help="What was said: list, search, show, export, rename, delete.", rich_markup_mode=None)
+conversations = typer.Typer(help="What was said: list, search, write to a file, rename, delete.", rich_markup_mode=None)
 
 Conversation = Annotated[
     str, typer.Argument(metavar="ID", help="As llmchat conversations list has it, or its beginning; or 'newest'.")

@@ -37,6 +37,9 @@ class Keyboard:
     def key(self) -> str:
         return self._seen.get(timeout=PATIENCE).key
 
+    def pasted(self) -> str:
+        return self._seen.get(timeout=PATIENCE).text
+
     def close(self) -> None:
         with suppress(OSError):
             os.close(self._typed)
@@ -79,6 +82,13 @@ def test_a_character_may_come_in_two_reads(keyboard: Keyboard) -> None:
     assert keyboard.key() == "x"
     keyboard.type(second)
     assert keyboard.key() == "é"
+
+
+def test_a_paste_presses_no_keys(keyboard: Keyboard) -> None:
+    keyboard.type(b"\x1b[200~\x1b]52;c;aGk=\x07\x1b")  # a lone escape, held back, is not the end of the terminal
+    keyboard.type(b"[A\x1b[201~x")
+    assert keyboard.pasted() == "^[]52;c;aGk=\x07^[[A"
+    assert keyboard.key() == "x"
 
 
 def test_the_end_of_the_terminal_ends_the_thread(keyboard: Keyboard) -> None:

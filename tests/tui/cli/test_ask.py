@@ -87,7 +87,7 @@ def test_a_full_disk(home: dict[str, str], tmp_path: Path) -> None:
             command, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, env=home, timeout=60, check=False
         )
     assert result.returncode == ExitCode.FAILED
-    assert result.stderr == b"llmchat: the answer cannot be written: No space left on device\n"
+    assert result.stderr == b"llmchat: the output cannot be written: No space left on device\n"
 
 
 def test_closed_stdin(home: dict[str, str], tmp_path: Path) -> None:

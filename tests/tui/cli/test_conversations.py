@@ -20,7 +20,7 @@ def ids(home: dict[str, str]) -> list[str]:
         conversation = history.create_conversation("demo")
         asked = history.add_message(conversation, None, "user", question)
         reply = history.add_message(conversation, asked, "assistant", answer, backend="demo", model="tiny")
-        cited = [Citation("plans.md", "S1", title="Plans")] if "[S1]" in answer else []
+        cited = [Citation("plans.md", "S1", title="Plans > Pausing", locator="Pausing")] if "[S1]" in answer else []
         history.update_message(reply, outcome="truncated" if cited else "complete", citations=cited)
         found.append(conversation)
     history.close()
@@ -37,7 +37,7 @@ def test_they_are_listed_and_searched(llmchat: Llmchat, ids: list[str]) -> None:
 
 def test_one_is_shown_as_markdown_or_json(llmchat: Llmchat, ids: list[str], tmp_path: Path) -> None:
     assert llmchat("conversations", "show", ids[0][:8]).stdout == (
-        "# Can I pause?\n\n## You\n\nCan I pause?\n\n## demo tiny\n\nYes, once a year [S1].\n\n[S1] Plans\n\n"
+        "# Can I pause?\n\n## You\n\nCan I pause?\n\n## demo tiny\n\nYes, once a year [S1].\n\n[S1] Plans > Pausing\n\n"
         "*(truncated)*\n"
     )
     result = llmchat("conversations", "show", "newest", "--json", "--output", tmp_path / "it.json")
