@@ -34,6 +34,7 @@ Exit codes:
   4    the answer was interrupted: it ended too early or took too long
   5    the backend cannot be reached, cannot start, or is busy
   70   a defect of llmchat; its log file has the details
+  129  the terminal was closed (SIGHUP)
   130  cancelled with Ctrl-C
   141  whoever read the output closed it (| head)
   143  cancelled with SIGTERM"""
