@@ -251,9 +251,7 @@ def test_the_local_engine_from_question_to_quit(open_terminal: OpenTerminal, tin
         quit_with_ctrl_q(terminal)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGHUP, ExitCode.HUNG_UP)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGHUP, ExitCode.HUNG_UP)])
 def test_a_signal_gives_the_terminal_back(
     open_terminal: OpenTerminal, tmp_path: Path, number: signal.Signals, code: ExitCode
 ) -> None:
