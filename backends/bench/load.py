@@ -191,10 +191,10 @@ async def _client(
 ) -> None:
     """One client of a closed loop; its first request goes out `after` seconds."""
     await asyncio.sleep(after)
-    request = next(requests)
-    for at in due:
+    request = next(requests, None)
+    while request is not None and (at := next(due, None)) is not None:
         await _one(backend, request, begun, begun + at, take)
-        request = next(requests)
+        request = next(requests, None)
 
 
 async def _one(

@@ -30,6 +30,14 @@ async def test_a_closed_loop_asks_so_many_at_a_time_and_no_more() -> None:
     assert len(done.results) == backend.ended == 7
 
 
+async def test_requests_may_come_to_an_end() -> None:
+    backend = Scripted(*answer("a"))
+    asked = list(itertools.islice(REQUESTS(), 7))
+    done = await run(backend, iter(asked), Load(concurrency=3, count=7))
+    assert len(done.results) == 7
+    assert sorted(map(asked.index, backend.requests)) == list(range(7))
+
+
 async def test_an_open_loop_does_not_wait_for_answers() -> None:
     hold = Hold()
     backend = Scripted(Token("a"), hold, Done(1, 1.0))
