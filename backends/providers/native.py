@@ -297,7 +297,7 @@ class _Answer:
             self.goes_on.set()
             return
         self.goes_on.clear()
-        if self._scope is not None:
+        if self._scope is not None and not self._scope.expired():  # it may have been paused a moment ago, too
             self._scope.reschedule(asyncio.get_running_loop().time())
 
     async def next(self, frames: AsyncGenerator[ServerSentEvent, None]) -> ServerSentEvent | None:

@@ -28,7 +28,7 @@ class Reader:
         self._stream = stream
         self._ping_interval = ping_interval
         self._writer: asyncio.Task[None] | None = None
-        self._taken_over = False
+        self._taken_over = self._complete = False
         self._started = asyncio.Event()
         self._last_sent = 0.0
 
@@ -47,6 +47,7 @@ class Reader:
 
         async def noting(message: Message) -> None:
             self._last_sent = time.perf_counter()
+            self._complete = message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
         async with asyncio.TaskGroup() as group:
@@ -57,7 +58,7 @@ class Reader:
             await asyncio.wait([self._writer])
             for task in beside:
                 task.cancel()
-        if self._taken_over:
+        if self._taken_over and not self._complete:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORD_S):  # a reader that does not read cannot hold us up
                     if not self._started.is_set():

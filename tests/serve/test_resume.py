@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from httpx_sse import EventSource, aconnect_sse
+from starlette.types import Send
 
 from backends import events
 from backends.backend import ChatRequest, Message, Sampling
@@ -20,6 +22,8 @@ from backends.events import Done, Error, Event, Meta, Status, Token, is_terminal
 from backends.providers.native import Native
 from backends.providers.openai import OpenAI
 from backends.providers.openai import Options as OpenAIOptions
+from backends.serve.stream import Stream
+from tests.engine.answers import read
 from tests.engine.conftest import StartEngine, starting
 from tests.fakes.cutting_proxy import cutting_proxy
 from tests.fakes.gguf_model import write_model
@@ -189,6 +193,36 @@ class TestCutAnywhere:
         gaps = [span for event in got if isinstance(event, Meta) for span in event.spans if span.by == "derived"]
         gap = next(span for span in gaps if span.stage == "connect")
         assert gap.duration > 0
+
+    async def test_taken_over_when_all_is_said(
+        self, start: Start, engine: StartEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        service = await start(await engine())
+        write = Stream.write
+
+        async def then_taken_over(self: Stream, send: Send, after: int) -> None:
+            await write(self, send, after)
+            service.streams._readers[self.id].take_over()
+
+        monkeypatch.setattr(Stream, "write", then_taken_over)
+        assert isinstance((await ask(service.url, request()))[-1], Done)
+        await eventually(lambda: not service.streams._readers)
+        assert "Exception" not in caplog.text
+
+    async def test_paused_again_before_the_first_pause_was_noticed(self, start: Start, engine: StartEngine) -> None:
+        service = await start(await engine())
+        whole = await ask(service.url, request())
+        native = Native(service.url)
+        reading = asyncio.create_task(read(native.stream(msgspec.structs.replace(request(), key="k"))))
+        await eventually(lambda: "k" in native._answers)
+        for _ in range(5):
+            await eventually(lambda: reading.done() or native._answers["k"]._scope is not None)
+            native.pause("k")
+            await asyncio.sleep(0)
+            native.pause("k")
+            native.resume("k")
+        assert text_of((await reading).events) == text_of(whole)
+        await native.aclose()
 
 
 class TestStandingStill:
