@@ -123,12 +123,13 @@ def why_missed(timeline: Timeline, earlier: Timeline | None, tokens: int) -> str
         return ""
     if (parted := parting(earlier.prompt, timeline.prompt)) is None:
         return "the cache had let go of it"
-    return f"new from token {_token(parted, tokens):,} on ({parted.role})"
+    return f"new from token {_token(parted, tokens, timeline):,} on ({parted.role})"
 
 
-def _token(parted: Parting, tokens: int) -> int:
-    """About which token that is: characters are what is known."""
-    return round(tokens * parted.before / parted.total) if parted.total else 0
+def _token(parted: Parting, tokens: int, timeline: Timeline) -> int:
+    """About which token that is: what is known are characters, to a block, and how many tokens were alike at least."""
+    about = round(tokens * parted.before / parted.total) if parted.total else 0
+    return max(about, timeline.usage.cached_tokens or 0)
 
 
 def _miss(timeline: Timeline, earlier: Timeline | None, tokens: int) -> tuple[str, str]:
@@ -144,13 +145,13 @@ def _miss(timeline: Timeline, earlier: Timeline | None, tokens: int) -> tuple[st
             "ask sooner, or let the server keep more (kv_host_mib, --cache-ram, a provider's cache lifetime); some "
             "providers cache only prompts of 1,024 tokens and more",
         )
-    return _parted(parted, tokens)
+    return _parted(parted, _token(parted, tokens, timeline))
 
 
-def _parted(parted: Parting, tokens: int) -> tuple[str, str]:
-    at = _token(parted, tokens)
-    place = f"message {parted.number + 1} ({parted.role}) at character {parted.character:,}"
-    what = f"it parts from the last prompt in {place}, about token {at:,}: all behind it is read again"
+def _parted(parted: Parting, token: int) -> tuple[str, str]:
+    near = f"behind character {parted.character:,}" if parted.character else "near its beginning"
+    place = f"message {parted.number + 1} ({parted.role}) {near}"
+    what = f"it parts from the last prompt in {place}, about token {token:,}: all behind it is read again"
     if parted.role == "system":
         return what, "what changes every time (a date, a name) belongs at the end, into the newest message"
     if parted.role == "user" and parted.number:

@@ -57,7 +57,7 @@ EDITED = (SYSTEM + "It is 09:41. " + "More of the rules. " * 20, "Another?", "On
         (
             turn(1_600, stages={"prefill": 1_475}, prompt_tokens=2_950, cached_tokens=0, prompt=DATED),
             OLD,
-            "it parts from the last prompt in message 1 (system) at character 64, about token",
+            "it parts from the last prompt in message 1 (system) behind character 64, about token 407:",
             "belongs at the end, into the newest message",
         ),
         (
@@ -69,7 +69,7 @@ EDITED = (SYSTEM + "It is 09:41. " + "More of the rules. " * 20, "Another?", "On
         (
             turn(1_600, stages={"prefill": 1_475}, prompt_tokens=2_950, cached_tokens=100, prompt=EDITED),
             OLD,
-            "in message 2 (user) at character 0",
+            "in message 2 (user) near its beginning, about token 2,849:",
             "an earlier question was changed",
         ),
         (
@@ -158,6 +158,7 @@ def test_an_answer_that_never_came(event: Event, words: str) -> None:
         (DATED, 0, OLD, "none cached: new from token 407 on (system)"),
         (SAME, 100, OLD, "100 cached: the cache had let go of it"),
         (EDITED, 100, OLD, "100 cached: new from token 2,849 on (user)"),
+        (DATED, 450, OLD, "450 cached: new from token 450 on (system)"),
         (DATED, 0, None, "none cached"),
         (DATED, 2_900, OLD, "2,900 cached"),
     ],

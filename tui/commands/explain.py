@@ -7,7 +7,7 @@ import sys
 
 import msgspec
 from rich.console import Console
-from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from backends.errors import BackendError, Code
@@ -58,11 +58,12 @@ def _print(console: Console, explanation: Explanation) -> None:
     console.print(Text(explanation.verdict, "bold"))
     for number, finding in enumerate(explanation.findings, 1):
         console.print()
-        console.print(Padding(_worded(number, finding), (0, 0, 0, 2)))
+        console.print(_worded(number, finding))
 
 
-def _worded(number: int, finding: Finding) -> Text:
-    text = Text(f"{number}. {duration(finding.ms)}: {finding.what}.")
+def _worded(number: int, finding: Finding) -> Table:
+    rows = Table.grid(padding=(0, 1))
+    rows.add_row(f"  {number}.", Text(f"{duration(finding.ms)}: {finding.what}."))
     if finding.step:
-        text.append(f"\n   → {finding.step}", QUIET)
-    return text
+        rows.add_row("   →", Text(finding.step), style=QUIET)
+    return rows

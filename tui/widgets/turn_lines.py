@@ -12,7 +12,7 @@ from backends.telemetry.summary import account
 from backends.telemetry.timeline import Timeline
 from backends.telemetry.turns import TurnNumbers
 from tui.widgets import waterfall
-from tui.widgets.figures import short
+from tui.widgets.figures import short, shortened
 from tui.widgets.plain import plain
 from tui.widgets.waterfall import QUIET
 
@@ -22,7 +22,8 @@ def heading(turn: TurnNumbers) -> Text:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(turn.started))
     line = Text(f"{turn.id:>6}  ", "bold")
     line.append(f"{when}  ", QUIET)
-    line.append(plain(f"{turn.backend} {turn.model}".strip())[:36])
+    backend = plain(turn.backend)
+    line.append(f"{backend} {shortened(plain(turn.model), max(8, 35 - len(backend)))}".strip())
     if turn.ttft is not None:
         line.append("  TTFT ", QUIET).append(short(turn.ttft), "bold")
     if turn.total is not None:
