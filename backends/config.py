@@ -173,6 +173,8 @@ class ConfigFile(msgspec.Struct, frozen=True):
         if missing := re.search(r"missing required field `([^`]+)`", problem):
             return self.mistake(f"the key '{missing[1]}' is missing here", *at, *inner)
         key = ".".join((*at, *inner)) or "the file"
+        if wrong := re.fullmatch(r"Invalid enum value '(.*)'", problem):
+            return self.mistake(f"{key} = '{wrong[1]}'{nearest(wrong[1], _choices(kind, inner))}", *at, *inner)
         return self.mistake(f"{key}: {problem[:1].lower()}{problem[1:]}", *at, *inner)
 
 
@@ -267,11 +269,24 @@ def _key_path(text: str) -> tuple[str, ...]:
 
 def _field_names(kind: Any, inner: tuple[str, ...]) -> tuple[str, ...]:
     """The field names of the struct found by following the keys `inner` from the struct `kind`."""
-    struct = _struct_in(kind)
+    return tuple(field.encode_name for field in _fields(_type_at(kind, inner)))
+
+
+def _choices(kind: Any, inner: tuple[str, ...]) -> tuple[str, ...]:
+    """The words that the key at `inner` may have; none where it takes others, too."""
+    return tuple(word for word in get_args(_type_at(kind, inner)) if isinstance(word, str))
+
+
+def _type_at(kind: Any, inner: tuple[str, ...]) -> Any:
+    """What is found by following the keys `inner` from the struct `kind`."""
     for key in inner:
-        fields = () if struct is None else msgspec.structs.fields(struct)
-        struct = next((_struct_in(field.type) for field in fields if field.encode_name == key), None)
-    return () if struct is None else struct.__struct_encode_fields__
+        kind = next((field.type for field in _fields(kind) if field.encode_name == key), None)
+    return kind
+
+
+def _fields(kind: Any) -> tuple[msgspec.structs.FieldInfo, ...]:
+    struct = _struct_in(kind)
+    return () if struct is None else msgspec.structs.fields(struct)
 
 
 def _struct_in(kind: Any) -> type[msgspec.Struct] | None:

@@ -54,6 +54,7 @@ def test_a_named_file_must_be_there(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         ('[ui]\npanell = "full"\n', "c.toml, line 2: unknown key 'panell'; did you mean 'panel'?"),
         ('\nbakend = "demo"\n', "c.toml, line 2: unknown key 'bakend'; did you mean 'backend'?"),
         ('[ui]\ntheme = "x"\n\nfps = "fast"\n', "c.toml, line 4: ui.fps: expected `int`, got `str`"),
+        ('[ui]\npanel = "big"\n', "c.toml, line 2: ui.panel = 'big'; known: full, line, off"),
         ('backend = "deom"\n', "c.toml, line 1: backend = 'deom' names no [backends.…] table; did you mean 'demo'?"),
         ("[budgets.chat]\nttft_ms = 3\n", "c.toml, line 1: the key 'total_ms' is missing here"),
         ("[budgets.chatt]\nttft_ms = 3\n", "c.toml, line 1: unknown key 'chatt'; did you mean 'chat'?"),

@@ -18,7 +18,7 @@ from ptyprocess import PtyProcess
 PATIENCE = 90.0
 """Seconds that a state of the screen may take to appear: much, since the machine may be busy with other things."""
 
-CTRL_C, CTRL_Q, ENTER, ESC = "\x03", "\x11", "\r", "\x1b"
+CTRL_C, CTRL_Q, ENTER, ESC, F8 = "\x03", "\x11", "\r", "\x1b", "\x1b[19~"
 
 # What pyte would draw as text: queries of modes (DECRQM), and the kitty keyboard protocol's push, pop and query.
 _UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[\?\d+\$p|\x1b\[[<>=?]\d*(?:;\d+)?u")
@@ -28,14 +28,21 @@ class Terminal:
     """A command running on a terminal of `columns` x `rows`; use it with ``with``, which ends the command."""
 
     def __init__(
-        self, command: Sequence[str], *, env: dict[str, str], cwd: Path, columns: int = 120, rows: int = 40
+        self,
+        command: Sequence[str],
+        *,
+        env: dict[str, str],
+        cwd: Path,
+        columns: int = 120,
+        rows: int = 40,
+        term: str = "xterm-256color",
     ) -> None:
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Condition()
         self._closed = False
         self.raw = bytearray()
-        environment = env | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        environment = env | {"TERM": term, "COLORTERM": "truecolor"}
         self.process = PtyProcess.spawn(list(command), cwd=str(cwd), env=environment, dimensions=(rows, columns))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -16,7 +16,7 @@ import pytest
 from backends.events import Citation, Done, Error, Status, Token
 from tests.fakes.scripted import Hold, Scripted, answer
 from tests.journey.scripted_server import serving
-from tests.journey.terminal import CTRL_Q, ENTER, ESC, PATIENCE, Terminal
+from tests.journey.terminal import CTRL_Q, ENTER, ESC, F8, PATIENCE, Terminal
 from tui.exit_codes import ExitCode
 from tui.history import History
 
@@ -79,6 +79,26 @@ def test_without_continue_a_new_conversation_begins(open_terminal: OpenTerminal,
             usable(terminal)
             assert "A question?" not in terminal.text
             quit_with_ctrl_q(terminal)
+
+
+def test_a_short_conversation_has_nothing_below(open_terminal: OpenTerminal, tmp_path: Path) -> None:
+    with (
+        serving(Scripted(*answer("An answer."))) as server,
+        open_terminal("--config", server.configuration(tmp_path)) as terminal,
+    ):
+        usable(terminal)
+        terminal.send("A question?" + ENTER)
+        terminal.wait_for("An answer.", "complete")
+        terminal.send(F8)
+        terminal.wait_for("Enter asks it anew", lambda text: "↓ Ctrl+End" not in text)
+        quit_with_ctrl_q(terminal)
+
+
+def test_a_terminal_that_cannot_draw(home: dict[str, str], tmp_path: Path) -> None:
+    with Terminal([sys.executable, "-m", "tui"], env=home, cwd=Path.cwd(), term="dumb") as terminal:
+        assert terminal.ended() == ExitCode.USAGE
+    assert "llmchat ask" in terminal.text
+    assert LEAVE_ALTERNATE_SCREEN not in terminal.raw
 
 
 def test_a_history_of_ones_own(open_terminal: OpenTerminal, tmp_path: Path) -> None:

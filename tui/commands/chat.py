@@ -16,6 +16,8 @@ def run(target: Target, resume: bool) -> ExitCode:
     garbage.put_off()
     if not all(os.isatty(descriptor) for descriptor in (0, 1, 2)):
         raise BackendError(Code.CONFIG, 'the chat needs a terminal; without one there is llmchat ask "..."')
+    if os.environ.get("TERM") == "dumb":
+        raise BackendError(Code.CONFIG, 'the chat needs a terminal that can draw (TERM=dumb); else: llmchat ask "..."')
     file = target.load()
     providers.check(file)
     log_file.start()

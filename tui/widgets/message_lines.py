@@ -149,6 +149,8 @@ class MessageLines(ScrollView):
         self._bring(replace(spot, below=row))
         self.set_reactive(MessageLines.following, followed)
         self.following = self.scroll_offset.y >= self.max_scroll_y
+        if self.following:
+            self._repaint_marker()  # painted at once, it stands where nothing is below
 
     def _settle(self, first_line: int, spot: Spot | None) -> None:
         """Lets the scroll position fit the new heights, and shows what differs, which begins with `first_line`."""
