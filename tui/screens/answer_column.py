@@ -16,6 +16,7 @@ from tui.answer_worker import AnswerWorker, Run
 from tui.connection import Connection
 from tui.conversation import Turn
 from tui.screens.answer_view import TranscriptView
+from tui.widgets.figures import shortened
 from tui.widgets.latency_panel import TONE_COLOURS, LatencyPanel, Shape
 from tui.widgets.plain import plain
 from tui.widgets.transcript import Transcript
@@ -91,14 +92,15 @@ class AnswerColumn(Vertical):
         """Bring head and waterfall up to date. `marks`: what it was first at; `axis`: the time axis' end in ms."""
         self._panel.show(self.turn.timeline, self._worker.elapsed_ms, axis)
         word, tone = OUTCOME_WORDS[self.turn.outcome]
-        head = Text(f" {self._number} ", "reverse" if is_chosen else "")
+        head = Text().append(f" {self._number} ", "reverse" if is_chosen else "")
         head.append(f" {plain(self.turn.backend)}", "bold")
         head.append(f"  {word}", TONE_COLOURS[tone])
         for mark in marks:
             head.append(f"  {mark}", f"bold {TONE_COLOURS['good']}")
-        if self.turn.model:
-            head.append(f"  {plain(self.turn.model)}", QUIET)
-        head.truncate(max(1, self.size.width - 2), overflow="ellipsis")
+        room = self.size.width - 2
+        if (left := room - head.cell_len - 2) > 1:
+            head.append(f"  {shortened(plain(self.turn.model), left)}", QUIET)
+        head.truncate(max(1, room), overflow="ellipsis")
         self.query_one(Static).update(head)
 
     # AnswerStore

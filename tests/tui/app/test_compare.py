@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.widgets import Static
 
 from backends.events import Error, Meta, Status, Token
 from tests.fakes.scripted import Hold, answer
@@ -77,7 +78,12 @@ async def test_both_waterfalls_have_one_axis_and_a_long_model_hides_nothing(chat
         assert "".join(axes).count("┴") == "".join(axes).count("1.3 s") == 2
         head = chat.screen_text.splitlines()[2]
         assert head.split()[:5] == ["1", "demo", "complete", "first", "finished"]
-        assert "2  box  complete  /models/long" in head
+        assert "2  box  complete  …" in head
+        assert head.rstrip().endswith("long")
+        number, *rest = chat.app.screen.query_one("#answer-1 .answer-head", Static).render_line(0)
+        assert number.style is not None
+        assert number.style.reverse
+        assert not any(segment.style and segment.style.reverse for segment in rest)
 
 
 async def test_esc_cancels_all_and_then_leaves(chat: Chat) -> None:
