@@ -18,7 +18,8 @@ class SearchLine(Horizontal):
     """Searches `lines` while one types; exists only as long as the search is open."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,down", "step(1)", "Next", show=False, priority=True),
+        Binding("enter", "go", "Next", show=False, priority=True),
+        Binding("down", "step(1)", "Next", show=False, priority=True),
         Binding("shift+enter,up", "step(-1)", "Previous", show=False, priority=True),
     ]
     DEFAULT_CSS = """
@@ -66,6 +67,14 @@ class SearchLine(Horizontal):
         query = self.query_one(Input).value
         words = f"{at:,} of {count:,}" if count else "not found" if query else ""
         self.query_one("#search-count", Static).update(words)
+
+    def action_go(self) -> None:
+        """The next match; where the search began in the lines, to the match that is shown, for n and N to go on."""
+        if self._before is self._lines:
+            self._lines.search_step(0)
+            self._lines.focus()
+        else:
+            self._lines.search_step(1)
 
     def action_step(self, by: int) -> None:
         """The next match, the one before."""

@@ -59,7 +59,7 @@ class SearchableLines(SelectableLines):
         self._show_found()
 
     def search_step(self, by: int) -> None:
-        """Goes to the next match, or the one before: there the reader stays when the search is closed."""
+        """Goes to the next match, the one before, or (0) the one that is shown: there the reader stays afterwards."""
         if self._finder is not None and self._finder.step(by) and self._match_is_there(by):
             self._left = None
             self._reveal_match()

@@ -63,6 +63,25 @@ async def test_slash_searches_where_the_transcript_has_the_focus(chat: Chat) -> 
         assert chat.transcript.has_focus
 
 
+async def test_enter_leads_back_to_the_transcript_where_n_goes_on(chat: Chat) -> None:
+    chat.plays(*answer(TEXT))
+    async with chat.app.run_test(size=SIZE) as pilot:
+        await chat.ask(pilot, "Can I pause?")
+        await chat.ended(pilot)
+        chat.transcript.focus()
+        await pilot.pause()
+        await pilot.press("/")
+        await chat.until(pilot, lambda: isinstance(chat.app.focused, Input))
+        await pilot.press(*"paragraph")
+        await chat.until(pilot, lambda: chat.transcript.found[1] == 60)
+        shown = chat.transcript.found[0]
+        await pilot.press("enter")
+        await chat.until(pilot, lambda: chat.transcript.has_focus)
+        assert chat.transcript.found == (shown, 60)
+        await pilot.press("N", "N", "n")
+        assert chat.transcript.found == ((shown - 2) % 60 + 1, 60)
+
+
 async def test_escape_cancels_before_it_closes(chat: Chat) -> None:
     hold = Hold()
     chat.plays(Token("some words"), hold)
