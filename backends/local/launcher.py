@@ -93,7 +93,7 @@ def _place(spec: Spec, settings: Settings) -> tuple[str, RuntimeFolder, LogFile]
     """The child's key, and where it is found and written about. Raises BackendError."""
     name = key(spec)
     folder = RuntimeFolder(settings.folder) if settings.folder else RuntimeFolder.default()
-    return name, folder, LogFile(settings.logs or _log_folder(), name)
+    return name, folder, LogFile(settings.logs or _log_folder(), name, folder.path)
 
 
 async def _join(endpoint: Endpoint) -> Lease | None:

@@ -18,13 +18,23 @@ _LINE = 300
 
 
 class LogFile:
-    """The log of the child for one key; `path` is shown to people."""
+    """The log of the child for one key; `path` is shown to people. Where `folder` cannot be written, `spare` is."""
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, spare: Path | None = None) -> None:
         self.path = folder / f"engine-{key}.log"
+        self._spare = spare
 
     def open(self) -> int:
         """A descriptor to append to, 0600. A large log is renamed first, and the oldest ones are removed."""
+        try:
+            return self._open()
+        except OSError:  # a read-only home, for instance
+            if self._spare is None:
+                raise
+            self.path = self._spare / self.path.name
+            return self._open()
+
+    def _open(self) -> int:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.path.exists() and self.path.stat().st_size > LIMIT:
             self.path.rename(self.path.with_suffix(".log.old"))

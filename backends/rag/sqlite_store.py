@@ -8,6 +8,7 @@ FTS5: https://www.sqlite.org/fts5.html (external content table, bm25()).
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -180,7 +181,14 @@ class SqliteStore:
         if self._closed:
             raise BackendError(Code.SHUTDOWN, "the document index is closed")
         if self._connection is None:
-            self._connection = _connect(self._path)
+            try:
+                self._connection = _connect(self._path)
+            except OSError as error:
+                if error.errno not in (errno.EROFS, errno.EACCES):
+                    raise
+                logger.warning("the document index is in memory: %s", error)
+                self._path = None
+                self._connection = _connect(None)
             try:
                 sound = _prepare(self._connection)
             except sqlite3.Error:

@@ -23,6 +23,14 @@ def test_it_is_private_and_appended_to(tmp_path: Path) -> None:
     assert log.path.parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_where_the_folder_cannot_be_had_it_is_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "blocked").write_text("")
+    log = LogFile(tmp_path / "blocked" / "logs", "k", tmp_path)
+    write(log, "one\n")
+    assert log.path == tmp_path / "engine-k.log"
+    assert log.last_line() == "one"
+
+
 def test_the_last_line_with_text(tmp_path: Path) -> None:
     log = LogFile(tmp_path, "k")
     assert log.last_line() == ""

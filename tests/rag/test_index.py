@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -299,6 +300,18 @@ def test_a_file_that_cannot_be_made_is_told(folder: Path, tmp_path: Path) -> Non
     index = Index([folder], tmp_path / "blocked" / "index.sqlite3")
     with pytest.raises(BackendError, match=r"blocked.*cannot be used"):
         index.refresh()
+    index.close()
+
+
+def test_on_a_read_only_disk_it_is_in_memory(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    index = Index([folder], tmp_path / "index.sqlite3")
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "open", read_only)
+        assert index.refresh().added
+    assert not (tmp_path / "index.sqlite3").exists()
     index.close()
 
 
