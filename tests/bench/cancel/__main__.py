@@ -23,7 +23,7 @@ from backends import config, providers
 from backends.backend import Backend, ChatRequest, Message, Sampling
 from backends.events import Error, Token
 from backends.telemetry.spread import percentile
-from tests.counterparts import litellm, llama_server, nginx
+from tests.counterparts import litellm, llama_server, nginx, service
 from tests.counterparts.watched import SILENT, watched
 
 GIVE_UP = 5.0
@@ -81,15 +81,22 @@ async def repeated(count: int, ask: Callable[[], Awaitable[list[float]]]) -> lis
     return found
 
 
-async def ways(url: str, folder: Path, stack: AsyncExitStack, chosen: set[str]) -> AsyncIterator[tuple[str, str, str]]:
-    """Name, URL and model of each way to the server at `url`."""
-    yield "direct", url, ""
+async def ways(
+    kind: str, url: str, folder: Path, stack: AsyncExitStack, chosen: set[str], more: str = ""
+) -> AsyncIterator[tuple[str, Backend]]:
+    """Each way to the server at `url`, which speaks `kind`: its name, and a backend that goes it. `more`: further lines
+    of configuration for who asks that server."""
+    yield "direct", backend(kind, url, "", more)
     if "nginx" in chosen:
-        yield "nginx", stack.enter_context(nginx.nginx(url, folder / "nginx")), ""
+        yield "nginx", backend(kind, stack.enter_context(nginx.nginx(url, folder / "nginx")), "", more)
     if "litellm" in chosen:
         for name, cancels in (("litellm", False), ("litellm, cancel_on_disconnect", True)):
             with litellm.litellm({"m": url}, folder / "litellm", cancels=cancels) as proxy:
-                yield name, proxy, "m"
+                yield name, backend(kind, proxy, "m", more)
+    if "llmchat" in chosen:
+        between = stack.enter_context(service.service(url, folder / "service", more))
+        yield "`llmchat serve`, its own protocol", backend("native", between, "")
+        yield "`llmchat serve`, chat completions", backend("openai", between, service.MODEL)
 
 
 async def measure(count: int, chosen: set[str], servers: set[str]) -> None:
@@ -98,8 +105,8 @@ async def measure(count: int, chosen: set[str], servers: set[str]) -> None:
     if "openai" in servers:
         await to_watched("openai", "openai", "chat completions, by hand", count, chosen)
     if "serve" in servers:
-        await to_watched("serve", "native", "llmchat serve, native", count, chosen - {"litellm"})
-        await to_watched("serve", "openai", "llmchat serve, chat completions", count, chosen)
+        await to_watched("serve", "native", "llmchat serve, native", count, chosen - {"litellm", "llmchat"})
+        await to_watched("serve", "openai", "llmchat serve, chat completions", count, chosen - {"llmchat"})
     if "llama-server" in servers:
         await to_llama_server(count, chosen)
 
@@ -113,13 +120,12 @@ async def to_watched(far_kind: str, near_kind: str, name: str, count: int, chose
         async def gone(number: int) -> AsyncGenerator[float, None]:
             yield await far.gone(number)
 
-        async for way, url, model in ways(far.url, folder, stack, chosen):
+        async for way, near in ways(near_kind, far.url, folder, stack, chosen):
             for silent in (False, True):
-                near = backend(near_kind, url, model)
                 question = f"{SILENT if silent else 'talk'} for ever"
                 found = await repeated(count, partial(one, near, far.begun, gone, question, silent=silent))
-                await near.aclose()
                 report(name, way, silent, found)
+            await near.aclose()
 
 
 async def to_llama_server(count: int, chosen: set[str]) -> None:
@@ -130,13 +136,13 @@ async def to_llama_server(count: int, chosen: set[str]) -> None:
         if url is None:
             return
         log = stack.enter_context(closing(_Log(folder / "log")))
-        async for way, near_url, model in ways(url, folder, stack, chosen):
+        endless = "extra_body = {ignore_eos = true, cache_prompt = false}"
+        async for way, near in ways("openai", url, folder, stack, chosen, endless):
             for silent, question in ((False, "talk for ever"), (True, LONG)):
-                near = backend("openai", near_url, model, "extra_body = {ignore_eos = true, cache_prompt = false}")
                 found = await repeated(count, partial(one, near, log.begun, log.gone, question, silent=silent))
-                await near.aclose()
                 for step, name in enumerate(("sees it", "slot free")):
                     report(f"llama-server: {name}", way, silent, found, step)
+            await near.aclose()
 
 
 LONG = "What would you like to know about the plans, the refunds and the rooms? " * 100
@@ -185,10 +191,10 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.cancel", description=__doc__)
     parser.add_argument("--count", type=int, default=40, help="cancels per row")
-    parser.add_argument("--only", default="nginx,litellm", help="the proxies to go through, where they are installed")
+    parser.add_argument("--only", default="nginx,litellm,llmchat", help="what to go through, where it is installed")
     parser.add_argument("--servers", default="openai,serve,llama-server", help="the servers to measure")
     options = parser.parse_args()
-    chosen = {name for name, its in (("nginx", nginx), ("litellm", litellm)) if its.installed()}
+    chosen = {"llmchat", *(name for name, its in (("nginx", nginx), ("litellm", litellm)) if its.installed())}
     asyncio.run(measure(options.count, chosen & set(options.only.split(",")), set(options.servers.split(","))))
 
 
