@@ -107,7 +107,7 @@ def generated(player: Player, prompts: int) -> tuple[list[Judgement], list[tuple
 
 def by_group(judged: list[Judgement]) -> dict[str, Any]:
     """Every score over all prompts, by kind of question, and citations by number of sources."""
-    names = ("exact", "sentence", "values", "citation", "refusal", "refused", "invented", "loop")
+    names = ("exact", "sentence", "values", "citation", "refusal", "refused", "invented", "loop", "ended")
 
     def scores(group: list[Judgement]) -> dict[str, Any]:
         found = {name: share(getattr(j, name) for j in group) for name in names}
