@@ -43,7 +43,7 @@ def test_the_way_to_the_first_frame_is_light() -> None:
     }
     code = f"""
 import sys
-import tui.__main__, tui.commands.chat, tui.defect_app, tui.history, tui.target, textual.drivers.linux_driver
+import tui.__main__, tui.commands.chat, tui.defect_app, tui.history.history, tui.target, textual.drivers.linux_driver
 from backends import providers
 providers.check(tui.target.Target(url="http://127.0.0.1:9").load())
 print(*sorted(set(sys.modules) & {late!r}))

@@ -8,8 +8,8 @@ import time
 from backends.config import Config
 from backends.telemetry.alerts import Alert, alerts
 from backends.telemetry.statistics import summed
-from tui import turn_table
-from tui.history import History
+from tui.history import turn_table
+from tui.history.history import History
 
 WINDOW_S = 86_400.0
 

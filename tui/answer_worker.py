@@ -19,7 +19,7 @@ from backends.errors import BackendError, Code
 from backends.events import Citation, Error, Event, Meta, Reasoning, Status, Token
 from backends.telemetry.timeline import Asked, Outcome, Timeline
 from tui import log_file
-from tui.conversation import Turn
+from tui.history.conversation import Turn
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from textual.screen import Screen
 from backends.backend import Backend
 from backends.config import Config, default_path
 from tui.connection import Connection
-from tui.history import History
+from tui.history.history import History
 from tui.keyboard_driver import KeyboardDriver
 from tui.screens.chat import ChatScreen
 from tui.screens.keys import COPIES

@@ -26,7 +26,7 @@ from backends.backend import Backend, ChatRequest, Sampling
 from backends.config import ConfigFile
 from backends.events import Event, Token
 from tui.app import LlmChat
-from tui.history import History
+from tui.history.history import History
 from tui.target import Target, chosen
 from tui.widgets.composer import Composer
 

@@ -24,7 +24,7 @@ from tests.bench.screen.answer import script
 from tests.bench.screen.measures import percentile
 from tests.bench.screen.recorded_terminal import COLUMNS, LINES, RecordedTerminal
 from tests.bench.screen.stage import surroundings
-from tui.history import History
+from tui.history.history import History
 
 PROMPT = "Ask anything"
 PAGE_UP, PAGE_DOWN, HOME, END, FIND = "\x1b[5~", "\x1b[6~", "\x1b[1;5H", "\x1b[1;5F", "\x06"

@@ -23,9 +23,9 @@ from backends.telemetry.stages import Span
 from backends.telemetry.statistics import METRICS
 from backends.telemetry.timeline import Asked, Timeline
 from backends.telemetry.turns import numbers_of
-from tui import turn_table
-from tui.history import History
-from tui.history_file import connect
+from tui.history import turn_table
+from tui.history.history import History
+from tui.history.history_file import connect
 
 DAY_S = 86_400
 

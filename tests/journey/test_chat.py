@@ -18,7 +18,7 @@ from tests.fakes.scripted import Hold, Scripted, answer
 from tests.journey.scripted_server import serving
 from tests.journey.terminal import CTRL_Q, ENTER, ESC, F8, PATIENCE, Terminal
 from tui.exit_codes import ExitCode
-from tui.history import History
+from tui.history.history import History
 
 OpenTerminal = Callable[..., Terminal]
 

@@ -18,7 +18,7 @@ from backends.telemetry.timeline import Timeline
 from tests.fakes.scripted import Scripted
 from tests.journey.scripted_server import serving
 from tests.journey.terminal import CTRL_Q, ENTER, Terminal
-from tui.history import History
+from tui.history.history import History
 
 STAGES: dict[Stage, float] = {"retrieval": 80.0, "provider_queue": 40.0, "prefill": 150.0}
 CLOSE_MS = 20.0

@@ -18,7 +18,7 @@ from backends.events import Citation, Done, Error, Meta, Reasoning, Status, Toke
 from tests.fakes.scripted import Scripted
 from tests.journey.scripted_server import ScriptedServer, serving
 from tests.journey.terminal import CTRL_Q, ENTER, ESC, Terminal
-from tui.history import History
+from tui.history.history import History
 
 OpenTerminal = Callable[..., Terminal]
 

@@ -226,7 +226,7 @@ class _Answer:
 
     def record(self) -> None:
         """Keep what it took, for `llmchat stats`; nothing of what was said. An answer is not worse for failing here."""
-        from tui.history import History, path_of  # SQLite, after the answer
+        from tui.history.history import History, path_of  # SQLite, after the answer
 
         if self._file is None:
             return

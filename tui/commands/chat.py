@@ -23,7 +23,7 @@ def run(target: Target, resume: bool) -> ExitCode:
     log_file.start()
 
     from tui.defect_app import DefectApp
-    from tui.history import History, path_of
+    from tui.history.history import History, path_of
 
     history = History(path_of(file))
     try:

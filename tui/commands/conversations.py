@@ -12,12 +12,13 @@ import msgspec
 
 from backends.errors import BackendError, Code
 from backends.events import Citation
-from tui import conversation_table, log_file, private_file
+from tui import log_file, private_file
 from tui.commands.stats import open_history
-from tui.conversation_table import Listed
 from tui.exit_codes import ExitCode
-from tui.history import History
-from tui.message_table import StoredMessage
+from tui.history import conversation_table
+from tui.history.conversation_table import Listed
+from tui.history.history import History
+from tui.history.message_table import StoredMessage
 from tui.target import Target
 from tui.widgets.plain import plain
 

@@ -14,9 +14,10 @@ from backends.errors import BackendError, Code
 from backends.telemetry.causes import Finding
 from backends.telemetry.explain import Explanation, duration, explain
 from backends.telemetry.timeline import Timeline
-from tui import log_file, turn_table
+from tui import log_file
 from tui.commands.stats import open_history
 from tui.exit_codes import ExitCode
+from tui.history import turn_table
 from tui.target import Target
 from tui.widgets.turn_lines import drawn, heading
 from tui.widgets.waterfall import QUIET

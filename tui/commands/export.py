@@ -13,9 +13,10 @@ from backends.errors import BackendError, Code
 from backends.telemetry import export
 from backends.telemetry.timeline import Timeline
 from backends.telemetry.turns import TurnNumbers
-from tui import log_file, private_file, turn_table
+from tui import log_file, private_file
 from tui.commands.stats import open_history, window
 from tui.exit_codes import ExitCode
+from tui.history import turn_table
 from tui.target import Target
 
 _AT_A_TIME = 200

@@ -18,12 +18,13 @@ from backends.errors import BackendError, Code, ConfigError
 from backends.telemetry.alerts import ENOUGH_TURNS, alerts
 from backends.telemetry.statistics import DIMENSIONS, Dimension, Statistics, merged, statistics
 from backends.telemetry.timeline import Timeline
-from tui import log_file, turn_table
+from tui import log_file
 from tui.commands.stats_table import as_csv, as_json, tables
 from tui.exit_codes import ExitCode
-from tui.history import History, path_of
+from tui.history import turn_table
+from tui.history.history import History, path_of
+from tui.history.turn_table import StoredTurn
 from tui.target import Target
-from tui.turn_table import StoredTurn
 from tui.widgets.turn_lines import drawn, heading
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}

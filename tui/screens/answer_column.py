@@ -14,12 +14,12 @@ from backends.config import Budget
 from backends.events import Citation
 from tui.answer_worker import AnswerWorker, Run
 from tui.connection import Connection
-from tui.conversation import Turn
+from tui.history.conversation import Turn
 from tui.screens.answer_view import TranscriptView
+from tui.transcript.transcript import Transcript
 from tui.widgets.figures import shortened
 from tui.widgets.latency_panel import TONE_COLOURS, LatencyPanel, Shape
 from tui.widgets.plain import plain
-from tui.widgets.transcript import Transcript
 from tui.widgets.waterfall import QUIET
 from tui.widgets.wording import OUTCOME_WORDS
 

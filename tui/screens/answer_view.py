@@ -9,10 +9,10 @@ from backends.config import Budget
 from backends.events import Status
 from backends.telemetry.explain import slow_first_token, slow_generation
 from backends.telemetry.timeline import Timeline
-from tui.conversation import CONTINUABLE, Turn
-from tui.widgets.message_head import Version
+from tui.history.conversation import CONTINUABLE, Turn
+from tui.transcript.message_head import Version
+from tui.transcript.transcript import Transcript
 from tui.widgets.plain import plain
-from tui.widgets.transcript import Transcript
 from tui.widgets.wording import describe
 
 

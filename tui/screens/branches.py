@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tui.conversation import Conversation, Turn
+from tui.history.conversation import Conversation, Turn
 from tui.screens.answer_view import TranscriptView, message_key
 from tui.screens.reading import ReadingScreen
+from tui.transcript.transcript import Transcript
 from tui.widgets.composer import Composer
-from tui.widgets.transcript import Transcript
 
 
 class BranchingScreen(ReadingScreen):

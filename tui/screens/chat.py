@@ -21,18 +21,18 @@ from tui import garbage, log_file
 from tui.alert_watch import AlertWatch
 from tui.answer_worker import AnswerWorker, Run
 from tui.connection import Connection
-from tui.conversation import Conversation, Turn
-from tui.history import History
+from tui.history.conversation import Conversation, Turn
+from tui.history.history import History
 from tui.screens.answer_view import TranscriptView
 from tui.screens.chat_status import status_info
 from tui.screens.comparing import ComparingScreen
 from tui.screens.keys import chat_bindings
 from tui.screens.layout import MINIMUM, Layout, PanelMode, SizeClass, lay_out, next_mode
+from tui.transcript.transcript import Transcript
 from tui.widgets.composer import Composer
 from tui.widgets.latency_panel import LatencyPanel
 from tui.widgets.plain import plain
 from tui.widgets.status_line import StatusInfo, StatusLine
-from tui.widgets.transcript import Transcript
 from tui.widgets.welcome import Welcome
 
 TICK = 0.2

@@ -6,7 +6,7 @@ from backends.events import Status
 from backends.telemetry.explain import duration
 from backends.telemetry.summary import summarize
 from tui.connection import State
-from tui.conversation import CONTINUABLE, Turn
+from tui.history.conversation import CONTINUABLE, Turn
 from tui.widgets.status_line import StatusInfo
 from tui.widgets.wording import Tone, describe, doing
 

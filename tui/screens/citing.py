@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from textual import on
 
-from tui.conversation import Turn
+from tui.history.conversation import Turn
 from tui.screens.branches import BranchingScreen
-from tui.widgets.transcript import Transcript
+from tui.transcript.transcript import Transcript
 
 
 class CitingScreen(BranchingScreen):

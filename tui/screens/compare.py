@@ -20,8 +20,8 @@ from backends.backend import ChatRequest
 from backends.config import Config
 from backends.telemetry.turns import numbers_of
 from tui.connection import Connection
-from tui.conversation import Turn
-from tui.history import History
+from tui.history.conversation import Turn
+from tui.history.history import History
 from tui.places import places
 from tui.screens.answer_column import AnswerColumn
 from tui.screens.compare_layout import lay_out

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from textual import work
 
 from backends.backend import ChatRequest
-from tui.history import History
+from tui.history.history import History
 from tui.screens.connected import ConnectedScreen
+from tui.transcript.transcript import Transcript
 from tui.widgets.composer import Composer
-from tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
     from tui.screens.answer_column import AnswerColumn

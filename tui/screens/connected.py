@@ -13,9 +13,9 @@ from backends.errors import BackendError
 from tui.answer_worker import AnswerWorker
 from tui.connection import Connection
 from tui.screens.citing import CitingScreen
+from tui.transcript.transcript import Transcript
 from tui.widgets.composer import Composer
 from tui.widgets.plain import plain
-from tui.widgets.transcript import Transcript
 from tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from tui import conversation_table
-from tui.conversation_table import Listed
-from tui.history import History
+from tui.history import conversation_table
+from tui.history.conversation_table import Listed
+from tui.history.history import History
 from tui.widgets.plain import plain
 from tui.widgets.waterfall import QUIET
 

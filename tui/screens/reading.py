@@ -12,7 +12,7 @@ from textual.screen import Screen
 
 from tui import clipboard
 from tui.terminal.compositor import CroppedCompositor
-from tui.widgets.transcript import Transcript
+from tui.transcript.transcript import Transcript
 
 
 class ReadingScreen(Screen[None]):

@@ -20,9 +20,9 @@ from backends.config import Config
 from backends.telemetry.alerts import alerts
 from backends.telemetry.statistics import DIMENSIONS, Dimension, Statistics, statistics
 from backends.telemetry.timeline import Timeline
-from tui import turn_table
-from tui.history import History
-from tui.turn_table import StoredTurn
+from tui.history import turn_table
+from tui.history.history import History
+from tui.history.turn_table import StoredTurn
 from tui.widgets.statistics_lines import dimension_line, group_lines, overview_lines
 from tui.widgets.turn_lines import drawn, heading
 from tui.widgets.waterfall import QUIET

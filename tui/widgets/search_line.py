@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from tui.widgets.searchable_lines import SearchableLines
+from tui.transcript.searchable_lines import SearchableLines
 
 
 class SearchLine(Horizontal):

@@ -10,7 +10,7 @@ from textual.widgets import Input
 
 from tests.bench.screen.textual_minimal import pieces
 from tui.terminal.painted_app import PaintedApp
-from tui.widgets.transcript import Transcript
+from tui.transcript.transcript import Transcript
 
 
 class BareTranscript(PaintedApp[None]):

@@ -15,10 +15,10 @@ from backends.config import Config, Ui
 from backends.events import Citation, Event
 from tests.fakes.scripted import Hold, Scripted
 from tui.app import LlmChat
-from tui.history import History
+from tui.history.history import History
+from tui.transcript.transcript import Transcript
 from tui.widgets.composer import Composer
 from tui.widgets.status_line import StatusLine
-from tui.widgets.transcript import Transcript
 
 BACKENDS = {
     "demo": {"type": "local", "documents": "sample"},

@@ -12,8 +12,8 @@ from backends.errors import BackendError, Code
 from backends.events import Citation, Done, Error, Event, Meta, Reasoning, Status, Token
 from tests.fakes.scripted import Hold, Scripted, answer
 from tui.answer_worker import SAVE_EVERY, AnswerWorker
-from tui.conversation import Conversation, Turn
-from tui.history import History
+from tui.history.conversation import Conversation, Turn
+from tui.history.history import History
 
 S1 = Citation("refunds.md", "S1", snippet="Within 14 days.")
 S2 = Citation("plans.md", "S2")

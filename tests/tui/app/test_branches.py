@@ -5,7 +5,7 @@ from __future__ import annotations
 from backends.events import Done, Error, Reasoning, Token
 from tests.fakes.scripted import Hold, answer
 from tests.tui.app.conftest import Chat
-from tui.history import History
+from tui.history.history import History
 
 SIZE = (100, 30)
 

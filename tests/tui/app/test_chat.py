@@ -13,7 +13,7 @@ from backends.events import Done, Error, Event, Meta, Status, Token
 from backends.telemetry.stages import Span
 from tests.fakes.scripted import Hold, answer
 from tests.tui.app.conftest import PAUSE, REFUND, Chat
-from tui.history import History
+from tui.history.history import History
 from tui.screens.help import HelpScreen
 from tui.screens.keys import CHAT_KEYS
 from tui.widgets.welcome import Welcome

@@ -8,7 +8,7 @@ from textual.widgets import Static
 from backends.events import Error, Meta, Status, Token
 from tests.fakes.scripted import Hold, answer
 from tests.tui.app.conftest import BACKENDS, PAUSE, Chat
-from tui.history import History
+from tui.history.history import History
 from tui.screens.compare import CompareScreen
 from tui.screens.compare_layout import CompareLayout, lay_out
 from tui.screens.compare_with import CompareWithScreen

@@ -8,8 +8,8 @@ from backends.backend import Message
 from backends.telemetry.timeline import Timeline
 from backends.telemetry.turns import TurnNumbers
 from tests.tui.app.conftest import PAUSE
-from tui.conversation import Conversation, Turn
-from tui.history import History
+from tui.history.conversation import Conversation, Turn
+from tui.history.history import History
 
 
 def finish(conversation: Conversation, text: str, outcome: str = "complete") -> Turn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.fakes.scripted import answer
 from tests.tui.app.conftest import Chat
-from tui.history import History
+from tui.history.history import History
 
 
 def said(history: History, question: str, reply: str) -> str:

@@ -11,7 +11,7 @@ from backends.config import Config, Ui
 from tests.fakes.scripted import Scripted
 from tui import garbage
 from tui.defect_app import DefectApp
-from tui.history import History
+from tui.history.history import History
 
 
 @pytest.fixture(autouse=True)

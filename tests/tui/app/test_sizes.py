@@ -7,7 +7,7 @@ import pytest
 from backends.events import Done, Status, Token
 from tests.fakes.scripted import Hold, answer
 from tests.tui.app.conftest import PAUSE, Chat
-from tui.history import History
+from tui.history.history import History
 
 
 @pytest.mark.parametrize("size", [(200, 60), (120, 40), (80, 24), (60, 15), (40, 10), (24, 6), (20, 5), (3, 2)])

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from backends.events import Done, Error, Event, Meta, Reasoning, Status, Token
 from tests.fakes.scripted import Hold
 from tests.tui.app.conftest import PAUSE, REFUND, Chat
-from tui.history import History
+from tui.history.history import History
 
 Compare = Callable[..., bool]
 Before = Callable[[Pilot[None]], Awaitable[None]]

@@ -12,7 +12,7 @@ from backends.telemetry.timeline import Asked, Timeline
 from backends.telemetry.turns import numbers_of
 from tests.fakes.scripted import answer
 from tests.tui.app.conftest import Chat
-from tui.history import History
+from tui.history.history import History
 
 
 def turns(history: History, count: int, cancelled: int = 0) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from backends.events import Status, Token
 from backends.telemetry.timeline import Timeline
-from tui.conversation import Turn
+from tui.history.conversation import Turn
 from tui.screens.chat_status import status_info
 from tui.screens.layout import lay_out, next_mode
 from tui.widgets.status_line import StatusInfo, status_text

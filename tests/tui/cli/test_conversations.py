@@ -9,7 +9,7 @@ import pytest
 
 from backends.events import Citation
 from tests.tui.cli.conftest import Llmchat
-from tui.history import History
+from tui.history.history import History
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from backends.telemetry.timeline import Asked, Timeline
 from backends.telemetry.turns import numbers_of
 from tests.tui.cli.conftest import Llmchat
 from tui.commands.stats import window
-from tui.history import History
+from tui.history.history import History
 
 
 def told(ttft: float, backend: str = "box") -> Timeline:

@@ -9,7 +9,7 @@ import pytest
 
 from backends.events import Citation
 from backends.telemetry.turns import TurnNumbers
-from tui.history import History
+from tui.history.history import History
 
 FAQ = Citation(source="faq.md", id="S1", title="FAQ", locator="Pausing", snippet="You can pause once a year.")
 TERMS = Citation(source="terms.md", id="S2")

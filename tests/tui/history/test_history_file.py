@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-import tui.history_file
-from tui.history import History, default_path
+import tui.history.history_file
+from tui.history.history import History, default_path
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_two_at_once(path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from tui.history import History
+from tui.history.history import History
 history = History(Path(sys.argv[1]))
 assert not history.notice, history.notice
 for number in range(20):
@@ -103,7 +103,7 @@ def test_many_processes_start_and_write_at_once(path: Path) -> None:
 STREAMER = """
 import sys
 from pathlib import Path
-from tui.history import History
+from tui.history.history import History
 history = History(Path(sys.argv[1]))
 conversation = history.create_conversation("demo")
 question = history.add_message(conversation, None, "user", "q")
@@ -262,7 +262,7 @@ def test_a_file_that_turns_read_only(path: Path) -> None:
 
 
 def test_another_programs_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tui.history_file, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(tui.history.history_file, "BUSY_SECONDS", 0.05)
     history = History(path)
     conversation, reply = turn(history)
     blocker = sqlite3.connect(path)

@@ -12,9 +12,9 @@ from backends.config import Budget
 from backends.events import Meta, Token
 from backends.telemetry.timeline import Timeline
 from backends.telemetry.turns import TurnNumbers
-from tui import turn_table
-from tui.history import History
-from tui.history_file import MIGRATIONS
+from tui.history import turn_table
+from tui.history.history import History
+from tui.history.history_file import MIGRATIONS
 
 VERSION_1 = """
 CREATE TABLE conversation (

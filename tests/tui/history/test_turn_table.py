@@ -13,8 +13,8 @@ from backends.events import Meta, Token
 from backends.telemetry.statistics import summed
 from backends.telemetry.timeline import Asked, Timeline
 from backends.telemetry.turns import TurnNumbers
-from tui import turn_table
-from tui.history import History
+from tui.history import turn_table
+from tui.history.history import History
 
 NOW = time.time()
 

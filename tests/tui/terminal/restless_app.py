@@ -22,9 +22,9 @@ from backends.config import Config, Ui
 from backends.events import Done, Event, Status, Token
 from tests.fakes.scripted import Scripted
 from tui.app import LlmChat
-from tui.history import History
+from tui.history.history import History
+from tui.transcript.transcript import Transcript
 from tui.widgets.composer import Composer
-from tui.widgets.transcript import Transcript
 
 PIECES = [
     *["word "] * 6,

@@ -15,7 +15,7 @@ from textual.app import App, ComposeResult
 from textual.widgets import Static
 
 from backends.events import Citation
-from tui.widgets.transcript import Transcript
+from tui.transcript.transcript import Transcript
 
 EVIL = "\x1b]0;pwned\x07 \x1b[2J\x9b31m \u202eevil"
 PIECES = [

@@ -196,6 +196,6 @@ def test_an_open_fence_is_drawn_line_by_line_as_in_one_go(pieces: list[str]) -> 
 
 
 def test_nothing_heavy_is_imported_before_there_is_markdown() -> None:
-    code = "import sys, tui.widgets.transcript; print({'markdown_it', 'pygments'} & set(sys.modules))"
+    code = "import sys, tui.transcript.transcript; print({'markdown_it', 'pygments'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.style import Style
 
-from tui.widgets.chat_palette import ChatPalette
-from tui.widgets.finder import Finder
-from tui.widgets.message_stack import MessageStack
-from tui.widgets.message_view import MessageView
+from tui.transcript.chat_palette import ChatPalette
+from tui.transcript.finder import Finder
+from tui.transcript.message_stack import MessageStack
+from tui.transcript.message_view import MessageView
 
 LOOK = ChatPalette(**dict.fromkeys(ChatPalette.roles(), Style.null()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui.widgets.frame_rate import BREATH, FrameRate
+from tui.transcript.frame_rate import BREATH, FrameRate
 
 FRAME = 0.04
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.tui.transcript.test_transcript import screen, shows, staged, until
 from tui.markdown.document import Document
-from tui.widgets.message_stack import KEPT
-from tui.widgets.selection import Selection, cell_at
-from tui.widgets.transcript import Transcript
+from tui.transcript.message_stack import KEPT
+from tui.transcript.selection import Selection, cell_at
+from tui.transcript.transcript import Transcript
 
 MESSAGES = 300
 ROWS = 20

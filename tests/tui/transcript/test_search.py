@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.tui.transcript.test_transcript import LONG, screen, shows, staged, until
-from tui.widgets.transcript import Transcript
+from tui.transcript.transcript import Transcript
 
 
 def lit(transcript: Transcript) -> list[str]:

@@ -12,8 +12,8 @@ from tests.tui.transcript.test_finder import LOOK
 from tui.markdown import sections
 from tui.markdown.document import Document
 from tui.markdown.sections import SIZE, cut, pieces, references_of
-from tui.widgets.message_part import Look
-from tui.widgets.stored_parts import stored_parts
+from tui.transcript.message_part import Look
+from tui.transcript.stored_parts import stored_parts
 
 Lines = list[list[tuple[str, object]]]
 

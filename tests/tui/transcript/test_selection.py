@@ -7,7 +7,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from tests.tui.transcript.test_transcript import LONG, Stage, grown, screen, shows, staged, until
-from tui.widgets.transcript import Transcript
+from tui.transcript.transcript import Transcript
 
 BRACKETS = {
     "[": "left_square_bracket",

@@ -10,11 +10,11 @@ from rich.style import Style
 from tests.tui.transcript.markdown_text import chunked
 from tui.markdown import flow
 from tui.markdown.text_strip import TextStrip
-from tui.widgets import thought_part
-from tui.widgets.chat_palette import ChatPalette
-from tui.widgets.message_part import Look
-from tui.widgets.message_view import MessageView
-from tui.widgets.thought_part import END_ROWS, Shown, ThoughtPart
+from tui.transcript import thought_part
+from tui.transcript.chat_palette import ChatPalette
+from tui.transcript.message_part import Look
+from tui.transcript.message_view import MessageView
+from tui.transcript.thought_part import END_ROWS, Shown, ThoughtPart
 
 PALETTE = ChatPalette(**dict.fromkeys(ChatPalette.roles(), Style.null()))
 LOOK = Look(40, PALETTE)

@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.pilot import Pilot
 
 from backends.events import Citation
-from tui.widgets.frame_clock import FrameClock
-from tui.widgets.message_tail import Ending
-from tui.widgets.transcript import Transcript
+from tui.transcript.frame_clock import FrameClock
+from tui.transcript.message_tail import Ending
+from tui.transcript.transcript import Transcript
 
 LONG = "\n\n".join(f"paragraph {number}" for number in range(60))
 

@@ -54,7 +54,7 @@ FIRST_PAGE = """
 import asyncio
 from textual.app import App
 from tui.markdown import highlight
-from tui.widgets.transcript import Transcript
+from tui.transcript.transcript import Transcript
 
 class Shown(App):
     def compose(self):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from tui.markdown.flow import pad, wrap
 from tui.markdown.text_strip import Border, TextStrip, to_strip
-from tui.widgets.message_head import Kind
-from tui.widgets.message_part import MARGIN, READING_WIDTH, Look, strips
+from tui.transcript.message_head import Kind
+from tui.transcript.message_part import MARGIN, READING_WIDTH, Look, strips
 
 
 def plain_rows(kind: Kind) -> Callable[[str, Look], Sequence[TextStrip]]:

@@ -11,11 +11,11 @@ from textual import events
 from textual.timer import Timer
 
 from tui.markdown.text_strip import indices
-from tui.widgets.message_lines import MessageLines
-from tui.widgets.message_part import Part
-from tui.widgets.message_view import MessageView
-from tui.widgets.paint import Span
-from tui.widgets.selection import (
+from tui.transcript.message_lines import MessageLines
+from tui.transcript.message_part import Part
+from tui.transcript.message_view import MessageView
+from tui.transcript.paint import Span
+from tui.transcript.selection import (
     Cell,
     Extent,
     Piece,

@@ -12,7 +12,7 @@ from tui.markdown.flow import Line, width_of, wrap
 from tui.markdown.inline import cited
 from tui.markdown.sanitize import sanitize
 from tui.markdown.text_strip import Border, TextStrip, to_strip
-from tui.widgets.message_part import MARGIN, Look, strips
+from tui.transcript.message_part import MARGIN, Look, strips
 
 Ending = Literal["complete", "truncated", "cancelled", "interrupted", "failed"]
 

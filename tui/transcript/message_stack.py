@@ -9,9 +9,9 @@ from itertools import accumulate
 
 from textual.strip import Strip
 
-from tui.widgets.chat_palette import ChatPalette
-from tui.widgets.message_part import Look, Mark, Part
-from tui.widgets.message_view import Edge, MessageView
+from tui.transcript.chat_palette import ChatPalette
+from tui.transcript.message_part import Look, Mark, Part
+from tui.transcript.message_view import Edge, MessageView
 
 KEPT = 2_000
 """Drawn lines that are kept at least; those farther away from what is looked at are drawn again when they are."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from tui import conversation_table, turn_table
+from tui.history import conversation_table, turn_table
 
 BUSY_SECONDS = 2.0  # how long a write waits for another llmchat's; a write takes about a millisecond
 

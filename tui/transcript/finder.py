@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
-from tui.widgets.message_part import Part
-from tui.widgets.message_stack import MessageStack
-from tui.widgets.message_view import MessageView
+from tui.transcript.message_part import Part
+from tui.transcript.message_stack import MessageStack
+from tui.transcript.message_view import MessageView
 
 
 class Match(NamedTuple):

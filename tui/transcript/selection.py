@@ -10,9 +10,9 @@ from itertools import zip_longest
 from rich.cells import cell_len
 
 from tui.markdown.reader import read
-from tui.widgets.message_part import Part
-from tui.widgets.message_stack import MessageStack, Spot
-from tui.widgets.message_view import MessageView
+from tui.transcript.message_part import Part
+from tui.transcript.message_stack import MessageStack, Spot
+from tui.transcript.message_view import MessageView
 
 _WORD = re.compile(r"[\w./:@~%+\-]*\w|\S")
 """What a double click takes: words, and what keeps paths, addresses and numbers together."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from rich.style import Style
 
-from tui.widgets.finder import Finder
-from tui.widgets.message_stack import Spot
-from tui.widgets.paint import Span
-from tui.widgets.selectable_lines import SelectableLines
+from tui.transcript.finder import Finder
+from tui.transcript.message_stack import Spot
+from tui.transcript.paint import Span
+from tui.transcript.selectable_lines import SelectableLines
 
 
 class SearchableLines(SelectableLines):

@@ -11,7 +11,7 @@ import msgspec
 from backends.backend import Role
 from backends.events import Citation
 from backends.telemetry.timeline import Outcome
-from tui import turn_table
+from tui.history import turn_table
 
 TITLE_CHARACTERS = 60
 _COLUMNS = (

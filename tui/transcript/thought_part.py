@@ -7,7 +7,7 @@ from typing import Literal
 from tui.markdown.flow import Flow, Line
 from tui.markdown.sanitize import scrub, spaced
 from tui.markdown.text_strip import EMPTY, Border, TextStrip, to_strip
-from tui.widgets.message_part import MARGIN, Look, Part, rows_of
+from tui.transcript.message_part import MARGIN, Look, Part, rows_of
 
 END_ROWS = 6
 """Rows that are shown of a thought while it goes on."""

@@ -11,7 +11,7 @@ from rich.style import Style
 from tui.markdown.flow import Line, width_of, wrap
 from tui.markdown.sanitize import sanitize
 from tui.markdown.text_strip import Border, TextStrip, to_strip
-from tui.widgets.message_part import MARGIN, Look, strips
+from tui.transcript.message_part import MARGIN, Look, strips
 
 Kind = Literal["user", "assistant", "error", "notice"]
 

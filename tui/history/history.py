@@ -28,9 +28,9 @@ from backends.config import ConfigFile
 from backends.events import Citation
 from backends.telemetry.timeline import Outcome, Timeline
 from backends.telemetry.turns import TurnNumbers, numbers_of
-from tui import conversation_table, message_table, turn_table
-from tui.history_file import connect, is_damage, memory, move_aside, reader, reason
-from tui.message_table import NewMessage, StoredMessage, packed
+from tui.history import conversation_table, message_table, turn_table
+from tui.history.history_file import connect, is_damage, memory, move_aside, reader, reason
+from tui.history.message_table import NewMessage, StoredMessage, packed
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -214,7 +214,7 @@ class History:
         return self._run(lambda connection: turn_table.insert(connection, _key(message), numbers, timeline))
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """What `query` (of `tui.turn_table`) finds, every turn that was recorded included.
+        """What `query` (of `tui.history.turn_table`) finds, every turn that was recorded included.
 
         It has a connection of its own, so that what takes long holds up no writing.
         """

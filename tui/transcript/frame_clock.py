@@ -11,7 +11,7 @@ from textual.events import Callback
 from textual.widget import Widget
 
 from tui.terminal.painted_app import terminal_is_behind
-from tui.widgets.frame_rate import FrameRate
+from tui.transcript.frame_rate import FrameRate
 
 
 class FrameClock:

@@ -16,13 +16,13 @@ from textual.message import Message
 from backends.events import Citation
 from tui.markdown.parser import parser
 from tui.markdown.warm_up import warm_up
-from tui.widgets.chat_palette import PALETTE_CSS, ChatPalette, component_class
-from tui.widgets.message_head import Kind, Version
-from tui.widgets.message_stack import Spot
-from tui.widgets.message_tail import Ending
-from tui.widgets.message_view import Edge, MessageView, Note
-from tui.widgets.searchable_lines import SearchableLines
-from tui.widgets.selectable_lines import Whole
+from tui.transcript.chat_palette import PALETTE_CSS, ChatPalette, component_class
+from tui.transcript.message_head import Kind, Version
+from tui.transcript.message_stack import Spot
+from tui.transcript.message_tail import Ending
+from tui.transcript.message_view import Edge, MessageView, Note
+from tui.transcript.searchable_lines import SearchableLines
+from tui.transcript.selectable_lines import Whole
 
 
 class Transcript(SearchableLines, can_focus=True):

@@ -22,13 +22,13 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.terminal.painted_app import in_plain_view, paint_at_once
-from tui.widgets.chat_palette import ChatPalette, chat_palette
-from tui.widgets.frame_clock import FrameClock
-from tui.widgets.message_part import Part
-from tui.widgets.message_stack import MessageStack, Spot
-from tui.widgets.message_view import MessageView
-from tui.widgets.paint import Span, paint
-from tui.widgets.thumb import Thumb
+from tui.transcript.chat_palette import ChatPalette, chat_palette
+from tui.transcript.frame_clock import FrameClock
+from tui.transcript.message_part import Part
+from tui.transcript.message_stack import MessageStack, Spot
+from tui.transcript.message_view import MessageView
+from tui.transcript.paint import Span, paint
+from tui.transcript.thumb import Thumb
 
 _AHEAD_SECONDS = 0.01
 """How long drawing the pages next to the one in view may take at a time, and how long the pause before it is."""

@@ -12,8 +12,8 @@ import msgspec
 from backends.backend import Message, Role
 from backends.events import Citation
 from backends.telemetry.timeline import Outcome, Timeline
-from tui.history import History
-from tui.message_table import StoredMessage
+from tui.history.history import History
+from tui.history.message_table import StoredMessage
 
 log = logging.getLogger(__name__)
 

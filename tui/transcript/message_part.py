@@ -17,7 +17,7 @@ from tui.markdown.highlight import is_warm
 from tui.markdown.parser import References
 from tui.markdown.sanitize import scrub
 from tui.markdown.text_strip import EMPTY, TextStrip, to_strip
-from tui.widgets.chat_palette import ChatPalette
+from tui.transcript.chat_palette import ChatPalette
 
 MARGIN = 2
 """Blank cells (or a bar and a blank) before every message's text."""

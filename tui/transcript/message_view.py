@@ -16,12 +16,12 @@ from backends.events import Citation
 from tui.markdown.sanitize import sanitize, scrub
 from tui.markdown.sections import pieces
 from tui.markdown.text_strip import EMPTY, TextStrip
-from tui.widgets.message_head import Kind, Version, thought_row, title_rows
-from tui.widgets.message_part import MARGIN, EdgePart, LivePart, Look, Mark, Part, PlainPart, UncutPart
-from tui.widgets.message_tail import MARKED, Ending, chip_rows, ending_rows, note_rows, waiting_rows
-from tui.widgets.plain_rows import plain_rows
-from tui.widgets.stored_parts import stored_parts
-from tui.widgets.thought_part import Shown, ThoughtPart
+from tui.transcript.message_head import Kind, Version, thought_row, title_rows
+from tui.transcript.message_part import MARGIN, EdgePart, LivePart, Look, Mark, Part, PlainPart, UncutPart
+from tui.transcript.message_tail import MARKED, Ending, chip_rows, ending_rows, note_rows, waiting_rows
+from tui.transcript.plain_rows import plain_rows
+from tui.transcript.stored_parts import stored_parts
+from tui.transcript.thought_part import Shown, ThoughtPart
 
 Note = str | Callable[[], str | None] | None
 """A line under a message, or what makes it when it is first drawn."""

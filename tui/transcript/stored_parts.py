@@ -10,7 +10,7 @@ from tui.markdown.render import long_code_lines
 from tui.markdown.sanitize import sanitize
 from tui.markdown.sections import Form, cut, references_of
 from tui.markdown.text_strip import TextStrip, to_strip
-from tui.widgets.message_part import MARGIN, Look, MarkdownPart, Part, PlainPart
+from tui.transcript.message_part import MARGIN, Look, MarkdownPart, Part, PlainPart
 
 
 def stored_parts(source: str) -> list[Part]:
