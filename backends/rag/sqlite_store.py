@@ -151,9 +151,7 @@ class SqliteStore:
         """See `Store`."""
         with self._lock:
             self._closed = True
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._let_go()
 
     def _write(self, work: Callable[[sqlite3.Connection], object]) -> None:
         def whole(db: sqlite3.Connection) -> None:
@@ -173,6 +171,11 @@ class SqliteStore:
                     logger.warning("the document index %s is damaged (%s): building it again", self._path, error)
                     self._discard()
                     raise Damaged(str(error)) from error
+                if self._path is not None and _cannot_be_written(error):
+                    logger.warning("the document index is in memory: %s: %s", self._path, error)
+                    self._let_go()
+                    self._path = None
+                    raise Damaged(str(error)) from error
                 where = self._path or "in memory"
                 message = f"the document index {where} cannot be used: {error}; free or remove the file and ask again"
                 raise BackendError(Code.INTERNAL, message) from error
@@ -181,29 +184,24 @@ class SqliteStore:
         if self._closed:
             raise BackendError(Code.SHUTDOWN, "the document index is closed")
         if self._connection is None:
-            try:
-                self._connection = _connect(self._path)
-            except OSError as error:
-                if error.errno not in (errno.EROFS, errno.EACCES):
-                    raise
-                logger.warning("the document index is in memory: %s", error)
-                self._path = None
-                self._connection = _connect(None)
+            self._connection = _connect(self._path)
             try:
                 sound = _prepare(self._connection)
             except sqlite3.Error:
-                self._connection.close()
-                self._connection = None
+                self._let_go()
                 raise
             if not sound:  # an older version's
                 self._discard()
                 return self._open()
         return self._connection
 
-    def _discard(self) -> None:
+    def _let_go(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _discard(self) -> None:
+        self._let_go()
         if self._path is not None:
             for suffix in ("", "-wal", "-shm", "-journal"):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
@@ -264,6 +262,13 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _cannot_be_written(error: sqlite3.Error | OSError) -> bool:
+    """A read-only or full disk: what is there is not wrong, and an index in memory answers as well."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
 
 
 def _put(db: sqlite3.Connection, stamp: Stamp, passages: Sequence[Indexed]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from backends.errors import BackendError
-from backends.rag import load
+from backends.rag import load, sqlite_store
 from backends.rag.index import Changes, Index
 from backends.rag.words import key
 
@@ -312,6 +312,26 @@ def test_on_a_read_only_disk_it_is_in_memory(folder: Path, tmp_path: Path, monke
         disk.setattr(os, "open", read_only)
         assert index.refresh().added
     assert not (tmp_path / "index.sqlite3").exists()
+    index.close()
+
+
+@pytest.mark.parametrize("pages", [4, 60])
+def test_on_a_full_disk_it_is_in_memory(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    def small_disk(path: Path | None) -> sqlite3.Connection:
+        database = connect(path)
+        if path is not None:  # what SQLite says then is what it says of a full disk
+            database.execute(f"PRAGMA max_page_count = {pages}")
+        return database
+
+    connect = sqlite_store._connect
+    monkeypatch.setattr(sqlite_store, "_connect", small_disk)
+    (folder / "large.md").write_text("# Large\n\n" + "A sentence about invoices. " * 20_000)
+    index = Index([folder], tmp_path / "index.sqlite3")
+    assert index.refresh().added > 1
+    assert titles(index, "invoices")
+    assert "in memory" in caplog.text
     index.close()
 
 

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from rich.segment import Segment
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
+from textual.strip import Strip
 from textual.widgets import SelectionList
 from textual.widgets.selection_list import Selection
 
 from tui.widgets.plain import plain
 from tui.widgets.waterfall import QUIET
 from tui.widgets.wording import backend_words
+
+
+class _Backends(SelectionList[str]):
+    """What is chosen is ticked: Textual's own list tells it by colour alone."""
+
+    def render_line(self, y: int) -> Strip:
+        """Textual's hook."""
+        line = super().render_line(y)
+        number = self.scroll_offset.y + y
+        if number >= self.option_count:
+            return line
+        left, inner, *rest = line
+        tick = "✓" if self.get_option_at_index(number).value in self.selected else " "
+        return Strip([left, Segment(tick, inner.style), *rest])
 
 
 class CompareWithScreen(ModalScreen[tuple[str, ...]]):
@@ -36,9 +52,7 @@ class CompareWithScreen(ModalScreen[tuple[str, ...]]):
         with Vertical(classes="sheet", id="compare-with") as sheet:
             sheet.border_title = "Ask several backends at once"
             sheet.border_subtitle = "Space chooses · Enter asks · Esc closes"
-            yield SelectionList[str](
-                *(Selection(self._line(name), name, name in self._chosen) for name in self._backends)
-            )
+            yield _Backends(*(Selection(self._line(name), name, name in self._chosen) for name in self._backends))
 
     def on_mount(self) -> None:
         """Textual's hook."""

@@ -146,3 +146,13 @@ async def test_the_last_question_is_compared_where_none_is_written(chat: Chat) -
         await pilot.press("tab", "enter")
         await chat.until(pilot, lambda: "‹ 2/2" in chat.screen_text)
         assert [turn.content for turn in chat.app.chat._conversation.turns] == ["Really?", "Second."]
+
+
+async def test_what_is_chosen_is_told_without_colour(chat: Chat) -> None:
+    async with chat.app.run_test(size=SIZES[1]) as pilot:
+        await chat.mounted(pilot)
+        chat.composer.text = "Can I pause?"
+        await pilot.press("f12")
+        await chat.until(pilot, lambda: chat.screen_text.count("✓") == 2)
+        await pilot.press("space")
+        await chat.until(pilot, lambda: chat.screen_text.count("✓") == 1)
