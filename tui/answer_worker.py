@@ -47,6 +47,9 @@ class AnswerView(Protocol):
     def answer_citations(self, turn: Turn) -> None:
         """`turn.citations` has grown."""
 
+    def when_shown(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, when what came until now stands on the screen."""
+
     def answer_ended(self, turn: Turn) -> None:
         """`turn.outcome` and `turn.timeline` are final. After a cancel this comes before the backend has let go."""
 
@@ -193,6 +196,7 @@ class AnswerWorker:
     def _take(self, run: Run, event: Event) -> None:
         if run.ended:
             return
+        was_silent = run.timeline.first_token_ms is None
         run.timeline.add(event, self._ms(run))
         if not (isinstance(event, Status) and event.status == "connecting"):
             run.left.set()  # whoever says anything else was asked, or will not be
@@ -213,6 +217,8 @@ class AnswerWorker:
                 self._cite(run.turn, event)
             case Meta():
                 run.turn.model = event.model or run.turn.model
+        if was_silent and run.timeline.first_token_ms is not None:
+            self._view.when_shown(lambda: run.timeline.shown(self._ms(run)))
         if run.ended:
             self._finish(run)
 

@@ -142,6 +142,11 @@ class Timeline:
             self._close_live(at)
             self.outcome, self.end_ms = outcome, at
 
+    def shown(self, at: float) -> None:
+        """The first token stands on the reader's screen."""
+        if self.outcome == "running" and self.first_token_ms is not None and at - self.first_token_ms >= NOTICEABLE_MS:
+            self._seen.append(Span("render", self.first_token_ms, at - self.first_token_ms, "client"))
+
     def spans(self, now: float) -> list[Span]:
         """All spans known at `now`, by offset; a stage that still runs ends at `now`.
 

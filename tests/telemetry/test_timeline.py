@@ -166,6 +166,21 @@ def test_what_comes_after_the_servers_end_is_the_way_back() -> None:
     assert dict(bill.parts) == {"prefill": 10, "total_generation": 40, "network_out": 12}
 
 
+def test_drawing_the_first_token_is_a_stage_beside_the_generation() -> None:
+    timeline = played((10, Token("a")))
+    timeline.shown(10.4)
+    assert [span.stage for span in timeline.spans(20)] == ["total_generation"]
+    timeline.shown(18)
+    timeline.add(Token("b"), 50)
+    timeline.add(Done(2, 50), 50)
+    timeline.shown(60)  # too late to be of the turn that was stored
+    assert [span for span in timeline.spans(50) if span.stage == "render"] == [Span("render", 10, 8, "client")]
+    assert Timeline.load(timeline.dump()).spans(50) == timeline.spans(50)
+    bill = total_account(timeline)
+    assert bill is not None
+    assert dict(bill.parts) == {"total_generation": 40}
+
+
 def test_a_timeline_as_it_was_stored_before_can_be_read() -> None:
     stored = msgspec.msgpack.encode(
         {

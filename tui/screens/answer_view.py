@@ -103,6 +103,10 @@ class TranscriptView:
         """See `AnswerView`."""
         self._transcript.set_citations(message_key(turn), turn.citations)
 
+    def when_shown(self, callback: Callable[[], None]) -> None:
+        """See `AnswerView`."""
+        self._transcript.when_shown(callback)
+
     def answer_ended(self, turn: Turn) -> None:
         """See `AnswerView`."""
         self._show_ending(turn)

@@ -7,7 +7,7 @@ something to draw.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import monotonic
 
@@ -58,6 +58,7 @@ class MessageLines(ScrollView):
         self._moving = False
         self._ahead_planned = False
         self._seen: Spot | None = None  # the last line when the reader left the end
+        self._when_shown: list[Callable[[], None]] = []
 
     @property
     def held(self) -> bool:
@@ -79,6 +80,10 @@ class MessageLines(ScrollView):
         self._messages.change(view)
         if self.is_attached and self.size:
             self.clock.request_text(first=first)
+
+    def when_shown(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` once, when what has changed until now is on its way to the terminal."""
+        self._when_shown.append(callback)
 
     def _schedule(self) -> None:
         if not self.clock.planned and self.is_attached and self.size:
@@ -157,6 +162,12 @@ class MessageLines(ScrollView):
         bare = self._ground is not None and self._ground[0]
         at_once = bare and self.show_vertical_scrollbar and in_plain_view(self)
         (self._settle_at_once if at_once else self._settle_by_refresh)(first_line, spot)
+        waiting, self._when_shown = self._when_shown, []
+        for callback in waiting:
+            if at_once:
+                callback()
+            else:
+                self.call_after_refresh(callback)
         self._keep_indicator_moving()
 
     def _settle_by_refresh(self, first_line: int, spot: Spot | None) -> None:

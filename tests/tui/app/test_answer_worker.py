@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -24,6 +25,7 @@ class View:
 
     def __init__(self) -> None:
         self.said: list[tuple[str, object]] = []
+        self.drawn: list[Callable[[], None]] = []
 
     def answer_status(self, turn: Turn, status: Status) -> None:
         self.said.append(("status", status.status))
@@ -36,6 +38,9 @@ class View:
 
     def answer_citations(self, turn: Turn) -> None:
         self.said.append(("citations", [citation.id for citation in turn.citations]))
+
+    def when_shown(self, callback: Callable[[], None]) -> None:
+        self.drawn.append(callback)
 
     def answer_ended(self, turn: Turn) -> None:
         self.said.append(("ended", turn.outcome))
@@ -121,6 +126,22 @@ async def test_nobody_waits_for_a_request_that_was_cancelled_before_it_left() ->
     bench.worker.cancel()
     await bench.run.has_left(60)
     await task
+
+
+async def test_the_first_token_is_drawn_once() -> None:
+    hold = Hold()
+    bench = Bench(Token("Within "), Token("14 "), hold, Token("days."), Done(3, 1.0))
+    task = bench.start()
+    await hold.reached.wait()
+    bench.now += 0.012
+    (drawn,) = bench.view.drawn
+    drawn()
+    hold.release()
+    await task
+    assert len(bench.view.drawn) == 1
+    assert bench.turn.timeline is not None
+    (span,) = [span for span in bench.turn.timeline.spans(0) if span.stage == "render"]
+    assert (round(span.duration, 3), span.by) == (12, "client")
 
 
 async def test_times_count_from_enter() -> None:

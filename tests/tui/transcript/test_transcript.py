@@ -107,6 +107,20 @@ async def test_streamed_text_is_drawn_in_frames_and_the_last_is_never_lost() -> 
         assert transcript.text(key).split()[-1] == "w399"
 
 
+async def test_who_asks_is_told_when_the_text_stands_on_the_screen() -> None:
+    async with staged() as (_, transcript, _pilot):
+        key = transcript.add("assistant")
+        await until(lambda: transcript.frames and not transcript.clock.planned)
+        seen: list[bool] = []
+        transcript.append(key, "Yes.")
+        transcript.when_shown(lambda: seen.append(shows(transcript, "Yes.")()))
+        assert not seen
+        await until(lambda: seen)
+        transcript.append(key, " And more.")
+        await until(shows(transcript, "more"))
+        assert seen == [True]
+
+
 async def test_what_came_last_is_drawn_though_the_drawing_is_let_go_before_that() -> None:
     async with staged() as (_, transcript, _pilot):
         key = transcript.add("assistant", title="demo")
