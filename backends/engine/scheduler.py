@@ -190,6 +190,9 @@ def expected_waits(
         start(it, 0.0)
     now, waits, line = 0.0, [0.0] * len(waiting), list(range(len(waiting)))
     while line:
+        while ends and ends[0][0] <= now:
+            _, cells, patient = heapq.heappop(ends)
+            free_streams, free_cells, free_patient = free_streams + 1, free_cells + cells, free_patient + patient
         starting: list[int] = []
         for index in line:
             it = waiting[index]
@@ -203,9 +206,6 @@ def expected_waits(
             free_streams, free_cells, free_patient = free_streams - 1, free_cells - it.cells, free_patient - it.patient
         line = [index for index in line if index not in starting]
         now = max(now, ends[0][0])
-        while ends and ends[0][0] <= now:
-            _, cells, patient = heapq.heappop(ends)
-            free_streams, free_cells, free_patient = free_streams + 1, free_cells + cells, free_patient + patient
     return waits
 
 

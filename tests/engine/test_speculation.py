@@ -353,14 +353,27 @@ async def test_copied_text_is_drafted_from_the_prompt() -> None:
     assert kept(answer) > 0.5
 
 
+def sourced(document: str, question: str) -> Message:
+    """A question with three sections of a sample document."""
+    sections = [
+        section.partition("\n") for section in (demo.DOCUMENTS / document).read_text("utf-8").split("\n## ")[1:4]
+    ]
+    sources = [render_source(f"S{n}", title, text.strip()) for n, (title, _, text) in enumerate(sections, 1)]
+    return Message("user", render_user_turn(sources, question))
+
+
 def long_conversation() -> ChatRequest:
-    """Some 800 tokens for the demo model."""
-    turn = render_user_turn(
-        [render_source("S1", "Refunds", "Refunds are paid within 14 days.")], "How long is a refund?"
+    """Some 650 tokens for the demo model, which answers with a list of steps."""
+    messages = (
+        sourced("invoices.md", "Where do I find my invoices?"),
+        Message("assistant", "To download an invoice, open Settings > Billing > Invoices and click the PDF icon. [S1]"),
+        sourced("taxes.md", "Is VAT charged?"),
+        Message("assistant", "VAT of 19 percent is added for customers in Germany. [S1]"),
+        sourced("payment-methods.md", "Can I pay by card?"),
+        Message("assistant", "We accept Visa and Mastercard. [S1]"),
+        sourced("refunds.md", "Explain step by step how I request a refund."),
     )
-    said = Message("assistant", "Refunds are paid within 14 days [S1].")
-    turns = (Message("user", turn), said) * 14
-    return ChatRequest((*turns, Message("user", turn)), sampling=GREEDY, max_tokens=40)
+    return ChatRequest(messages, sampling=GREEDY, max_tokens=40)
 
 
 @pytest.mark.usefixtures("drafting")

@@ -47,12 +47,17 @@ class TestMetrics:
         script = (
             TOLD,
             Token("a"),
+            (hold := Hold()),
             Token("b"),
             Meta(completion_tokens=2, draft_tokens=3, accepted_tokens=1),
             Done(2, 9.0),
         )
         service = await start(Scripted(*script), public=Public())
-        await read(service)
+        reading = asyncio.create_task(read(service))
+        await hold.reached.wait()
+        await asyncio.sleep(0.005)  # tokens that come together tell no time between them
+        hold.release()
+        await reading
         found = await metrics(service)
 
         assert found["llmchat_requests_total", "chat", "complete"] == 1

@@ -8,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from backends.events import Done, Error, Event, Meta, Reasoning, Status, Token
+from backends.telemetry.timeline import Timeline
 from tests.fakes.scripted import Hold
 from tests.tui.app.conftest import PAUSE, REFUND, Chat
 from tui.history.history import History
@@ -72,7 +73,8 @@ def size_name(size: tuple[int, int]) -> str:
 
 
 @pytest.fixture
-def paced() -> Iterator[Paced]:
+def paced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Paced]:
+    monkeypatch.setattr(Timeline, "shown", lambda *_: None)  # when a frame comes is the machine's affair
     history = History(None)
     yield Paced(history)
     history.close()

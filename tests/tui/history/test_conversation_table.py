@@ -105,7 +105,7 @@ def test_without_an_index_words_are_searched_all_the_same(tmp_path: Path) -> Non
 
 
 def test_what_an_earlier_version_kept_is_searched(tmp_path: Path) -> None:
-    from tests.tui.history.history.test_migration import VERSION_1
+    from tests.tui.history.test_migration import VERSION_1
 
     path = tmp_path / "history.sqlite"
     old = sqlite3.connect(path)
