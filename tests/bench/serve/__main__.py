@@ -21,11 +21,20 @@ from urllib.request import urlopen
 from backends.demo import MODEL
 from backends.engine.machine import physical_cores, threads_for
 from tests.bench.serve.crowd import Crowd, Tally, keep_asking
-from tests.bench.serve.processes import Use, local_service, use_of
+from tests.bench.serve.processes import Use, serving, use_of
 from tests.counterparts import llama_server
 
 STREAMS = 4
 """Answered at a time."""
+
+CONFIG = f"""
+backend = "demo"
+[backends.demo]
+type = "local"
+max_streams = {STREAMS}
+max_queue = 256
+"""
+"""The demo model without documents, and room in the line for the whole crowd."""
 
 _IDLE_S = 75.0
 """So long, and a request that looks, until idle connections between our own processes are closed; 15 s more for those
@@ -44,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.only != "llama-server":
-            with local_service(Path(folder), STREAMS) as (port, pid):
+            with serving(Path(folder), CONFIG) as (port, pid):
                 measure("llmchat serve", port, pid, options, lambda: _told(port))
         if options.only != "llmchat":
             threads = threads_for(MODEL.stat().st_size, physical_cores())

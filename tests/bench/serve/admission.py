@@ -26,7 +26,7 @@ import httpx
 from httpx_sse import EventSource
 
 from backends.bench.models import SHAPES, Shape, make
-from tests.bench.serve.service import serving, streams_left, use_of
+from tests.bench.serve.processes import serving, streams_left, use_of
 
 TINY = Shape("A", 32, 1, 1, 1, 64, 2_048)
 """Small enough that a hundred prompts of 8k tokens take a few minutes on two busy cores."""

@@ -53,13 +53,12 @@ def _family(pid: int) -> list[int]:
 
 
 @contextmanager
-def local_service(folder: Path, streams: int) -> Iterator[tuple[int, int]]:
-    """The port and the process of a service on the demo model, without documents, that answers `streams` at a time."""
-    config = folder / "config.toml"
-    local = f'[backends.demo]\ntype = "local"\nmax_streams = {streams}\nmax_queue = 256\n'
-    config.write_text(f'backend = "demo"\n{local}')
+def serving(folder: Path, config: str) -> Iterator[tuple[int, int]]:
+    """The port and the process of a service that is ready, with `config` (TOML); all that it writes is in `folder`."""
+    path = folder / "config.toml"
+    path.write_text(config)
     environment = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
-    command = [sys.executable, "-m", "tui", "serve", "--config", str(config), "--port", "0"]
+    command = [sys.executable, "-m", "tui", "serve", "--config", str(path), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
         try:
             assert process.stdout is not None
@@ -69,6 +68,13 @@ def local_service(folder: Path, streams: int) -> Iterator[tuple[int, int]]:
             yield port, process.pid
         finally:
             process.terminate()
+
+
+def streams_left(port: int) -> dict[str, int]:
+    """The streams of the service on `port`, by state."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+        states = re.findall(r'llmchat_streams\{state="(\w+)"\} (\d+)', page.read().decode())
+    return {state: int(count) for state, count in states}
 
 
 def _wait_until_ready(port: int) -> None:
