@@ -40,12 +40,21 @@ class Transport(httpx.AsyncHTTPTransport):
         """See `httpx.AsyncBaseTransport`. A SOCKS connection that comes to nothing is closed, which httpcore omits."""
         opened: list[httpcore.AsyncNetworkStream] = []
         _opened.set(opened)
+        await self._close_orphans()
         try:
             return await super().handle_async_request(request)
         except BaseException:
             for stream in opened:
                 await stream.aclose()
             raise
+
+    async def _close_orphans(self) -> None:
+        """Closes what cancelled requests have left: httpcore omits it if a cancel comes between two of its steps."""
+        held = {id(request.connection) for request in self._pool._requests}
+        for connection in self._pool.connections:
+            if id(connection) not in held and not connection.is_idle() and not connection.is_closed():
+                self._pool._connections.remove(connection)
+                await connection.aclose()
 
     @property
     def has_idle_connection(self) -> bool:
