@@ -6,11 +6,14 @@ HTTP/1.1 only: leaving an HTTP/2 stream early, httpcore tells the server nothing
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import Any
 
 import httpcore
 import httpx
+from httpcore._async.connection_pool import PoolByteStream
+from httpx._transports.default import AsyncResponseStream
 
 from backends.sse.address import Address
 from backends.sse.network import Network, Proxy
@@ -42,24 +45,53 @@ class Transport(httpx.AsyncHTTPTransport):
         _opened.set(opened)
         await self._close_orphans()
         try:
-            return await super().handle_async_request(request)
+            response = await super().handle_async_request(request)
         except BaseException:
             for stream in opened:
                 await stream.aclose()
             raise
+        assert isinstance(response.stream, AsyncResponseStream)
+        response.stream = _Closing(response.stream, self)
+        return response
+
+    async def let_go(self, stream: AsyncResponseStream) -> None:
+        """Gives up a closed response's connection: httpcore has, unless a cancel came between two of its steps."""
+        body = stream._httpcore_stream
+        assert isinstance(body, PoolByteStream)
+        if body._pool_request in self._pool._requests:
+            self._pool._requests.remove(body._pool_request)
+        await self._close_orphans()
 
     async def _close_orphans(self) -> None:
         """Closes what cancelled requests have left: httpcore omits it if a cancel comes between two of its steps."""
         held = {id(request.connection) for request in self._pool._requests}
-        for connection in self._pool.connections:
-            if id(connection) not in held and not connection.is_idle() and not connection.is_closed():
-                self._pool._connections.remove(connection)
-                await connection.aclose()
+        orphans = [each for each in self._pool.connections if id(each) not in held and not each.is_idle()]
+        for connection in orphans:
+            self._pool._connections.remove(connection)
+        for connection in orphans:
+            await connection.aclose()
 
     @property
     def has_idle_connection(self) -> bool:
         """Whether a request could be sent at once."""
         return any(connection.is_idle() and not connection.has_expired() for connection in self._pool.connections)
+
+
+class _Closing(httpx.AsyncByteStream):
+    """A response's body whose connection is closed or idle after it, though a cancel comes while it is closed."""
+
+    def __init__(self, stream: AsyncResponseStream, transport: Transport) -> None:
+        self._stream = stream
+        self._transport = transport
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream)
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            await self._transport.let_go(self._stream)
 
 
 class _Noting(AsyncioBackend):

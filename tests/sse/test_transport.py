@@ -22,7 +22,7 @@ class Server(asyncio.Protocol):
         self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
 
 
-async def test_a_request_cancelled_before_it_was_sent_leaves_no_connection_behind(tmp_path: Path) -> None:
+async def test_a_request_cancelled_at_any_step_leaves_no_connection_behind(tmp_path: Path) -> None:
     server = await asyncio.get_running_loop().create_unix_server(Server, tmp_path / "s")
     transport = Transport(Address("http://localhost", str(tmp_path / "s")))
     async with server, httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -33,4 +33,5 @@ async def test_a_request_cancelled_before_it_was_sent_leaves_no_connection_behin
             asking.cancel()
             await asyncio.wait([asking])
         assert (await client.get("/")).text == "ok"
-        assert not [each for each in transport._pool.connections if ", NEW," in each.info()]
+        assert all(each.is_idle() for each in transport._pool.connections)
+        assert not transport._pool._requests
