@@ -178,8 +178,7 @@ def cancel(in_prefill: bool) -> Cell:
     async def cell(backend: Backend, scale: Scale, seed: int) -> Values:
         rng = random.Random(seed)
         gone = _ask(words(rng, scale.long // 2 if in_prefill else 16), 8 * scale.decode)
-        short = _ask("ab cd ef", 2)
-        await _answered(backend, short)
+        short = _ask(words(rng, 3), 2)
         first, second = Reader(backend, gone), Reader(backend, short)
         async with asyncio.TaskGroup() as group:
             leaving = group.create_task(first.read())
