@@ -1,15 +1,22 @@
-"""What llama.cpp's steps cost on this machine, by what is in them and by how much of the KV cache is used."""
+"""What llama.cpp's steps cost on this machine, by what is in them and by how much of the KV cache is used.
+
+Measured in a process of its own: beside the threads of another engine in the same process OpenMP has more than there
+are cores, and then puts them to sleep between any two operations, which takes four times as long.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 from backends.backend import Backend
 from backends.bench.cells import Scale, Values
 from backends.bench.prediction import PADDING, Step, step_cost
 from backends.bench.statistics import median
-from backends.engine import Engine
+from backends.engine import Engine, EngineOptions
 from backends.engine.runner import DECODED, Job, Runner
 
 ROWS = (1, 2, 4, 8)
@@ -23,9 +30,14 @@ _TIMES = 5
 
 
 async def step_costs(backend: Backend, scale: Scale, seed: int) -> Values:
-    """Milliseconds of steps, by `_name`; of a prompt what a further token adds. Measured on a runner of its own."""
+    """Milliseconds of steps, by `row_name` and `token_name`; of a prompt what a further token adds."""
     assert isinstance(backend, Engine)
-    runner = Runner(backend.options, lambda _: True)
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return await asyncio.get_running_loop().run_in_executor(process, _costs, backend.options)
+
+
+def _costs(options: EngineOptions) -> Values:
+    runner = Runner(options, lambda _: True)
     try:
         return {name: value for cells, depth in _DEPTHS.items() for name, value in _measured(runner, cells, depth)}
     finally:
