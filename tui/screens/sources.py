@@ -42,18 +42,23 @@ class SourcesScreen(ModalScreen[None]):
         with Vertical(classes="drawer", id="sources") as drawer:
             drawer.border_title = "Sources"
             drawer.border_subtitle = "↑ ↓ choose · Esc closes"
-            yield OptionList(*(Option(self._line(number)) for number in range(len(self._passages))))
+            lines = [Option(self._line(number)) for number in range(len(self._passages))]
+            if self._cited < len(lines):
+                lines.insert(self._cited, Option(Text("Found, not cited", f"italic {QUIET}"), disabled=True))
+            yield OptionList(*lines)
             with VerticalScroll(id="passage", can_focus=False):
                 yield Static(id="passage-text")
 
     def on_mount(self) -> None:
         """Textual's hook."""
         ids = [passage.id for passage in self._passages]
-        self.query_one(OptionList).highlighted = ids.index(self._selected) if self._selected in ids else 0
+        number = ids.index(self._selected) if self._selected in ids else 0
+        self.query_one(OptionList).highlighted = number + (number >= self._cited)  # behind the heading
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Textual's hook."""
-        self.query_one("#passage-text", Static).update(_shown(self._passages[event.option_index]))
+        number = event.option_index - (event.option_index > self._cited)
+        self.query_one("#passage-text", Static).update(_shown(self._passages[number]))
         self.query_one("#passage").scroll_home(animate=False)
 
     def action_page(self, direction: int) -> None:
@@ -68,8 +73,6 @@ class SourcesScreen(ModalScreen[None]):
         line.append(plain(passage.title or passage.source), "" if cited else QUIET)
         if place := _place(passage):
             line.append(f" · {place}", QUIET)
-        if not cited:
-            line.append(" · found, not cited", f"italic {QUIET}")
         line.no_wrap = True
         return line
 

@@ -56,13 +56,14 @@ def chip_rows(citations: Sequence[Citation], selected: int | None, look: Look) -
     column, palette = look.column, look.palette
     if not citations:
         return []
-    lines: list[Line] = [[Segment("Sources  ", palette.note)]]
+    head = "Sources  "
+    lines: list[Line] = [[Segment(head, palette.note)]]
     for index, citation in enumerate(citations):
         mark = sanitize(citation.id)
         title = sanitize(citation.title or citation.source).replace("\n", " ")
         style = palette.chip_selected if index == selected else palette.chip
-        chip = wrap([(f"[{mark}] {title}", style + cited(mark))], column)[0]
-        if width_of(lines[-1]) + width_of(chip) > column and lines[-1]:
-            lines.append([])
+        chip = wrap([(f"[{mark}] {title}", style + cited(mark))], max(1, column - len(head)))[0]
+        if len(lines[-1]) > 1 and width_of(lines[-1]) + width_of(chip) > column:
+            lines.append([Segment(" " * len(head), palette.text)])
         lines[-1].extend([*chip, Segment("  ", palette.text)])
     return [to_strip(line, MARGIN, palette) for line in lines]

@@ -207,10 +207,13 @@ def _current_stage(timeline: Timeline) -> Stage | None:
 
 
 def _against(outcome: Outcome, value: float | None, now: float, limit: float) -> tuple[str, str]:
-    """A time, as it stands while it is not final, and its colour by its budget; a dash when it never came."""
+    """A time, as it stands while it is not final, and its colour by its budget, which a failure does not keep; a dash
+    when it never came."""
     if value is None and outcome != "running":
         return "–", QUIET
     shown = now if value is None else value
+    if outcome == "failed":
+        return duration(shown), QUIET
     return duration(shown), TONE_COLOURS["good" if shown <= limit else "bad"]
 
 

@@ -19,9 +19,20 @@ async def test_sources_can_be_read(chat: Chat) -> None:
         await chat.until(pilot, lambda: "paused once per term" in chat.screen_text)
         await pilot.press("down")
         await chat.until(pilot, lambda: "five business days" in chat.screen_text)
-        assert "found, not cited" in chat.screen_text
+        assert "Found, not cited" in chat.screen_text
         await pilot.press("escape")
         assert chat.app.screen is chat.app.chat
+
+
+async def test_passages_that_nothing_cites_can_be_read(chat: Chat) -> None:
+    chat.plays(Status("retrieving", passages=(PAUSE, REFUND)), Token("No."), Done(1, 1.0))
+    async with chat.app.run_test(size=SIZE) as pilot:
+        await chat.ask(pilot, "Can I pause?")
+        await chat.ended(pilot)
+        await pilot.press("f3")
+        await chat.until(pilot, lambda: "paused once per term" in chat.screen_text)
+        await pilot.press("down")
+        await chat.until(pilot, lambda: "five business days" in chat.screen_text)
 
 
 async def test_a_chip_opens_its_passage(chat: Chat) -> None:
