@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,20 @@ def test_more_texts_than_a_batch_takes_keep_their_order(embedder: Embedder) -> N
     vectors = embedder.embed(texts)
     for index in (0, 1, BATCH_TEXTS, len(texts) - 1):
         assert same(vectors[index], embedder.embed([texts[index]])[0])
+
+
+def test_whoever_asks_one_thread_computes(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, threads = PooledModel._run, set[str]()
+
+    def noting(model: PooledModel, texts: Sequence[Sequence[int]]) -> None:
+        threads.add(threading.current_thread().name)
+        run(model, texts)
+
+    monkeypatch.setattr(PooledModel, "_run", noting)
+    for _ in range(3):
+        with ThreadPoolExecutor(1) as asking:
+            asking.submit(embedder.embed, ["one"]).result()
+    assert len(threads) == 1
 
 
 def test_a_long_text_is_cut_to_what_the_model_takes(embedder: Embedder) -> None:
