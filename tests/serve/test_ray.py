@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,11 @@ def events_of(response: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, json.loads(value)
 
 
+def text_of(several: list[tuple[str, dict[str, Any]]]) -> str:
+    """All text, from its tokens."""
+    return "".join(data["text"] for name, data in several if name == "token")
+
+
 def configured(path: Path, text: str) -> ConfigFile:
     """The configuration `text`."""
     path.write_text(text)
@@ -115,12 +121,12 @@ def end(replica: str) -> None:
     ray.kill(ray.get_actor(f"SERVE_REPLICA::llmchat#engine#{replica}", namespace="serve"), no_restart=True)
 
 
-def test_tokens_come_at_once_and_who_goes_ends_the_work() -> None:
+@pytest.mark.parametrize(("dialect", "path"), [("native", ""), ("openai", "/v1")])
+def test_tokens_come_at_once_and_who_goes_ends_the_work(dialect: str, path: str) -> None:
     held = Scripted(Token("first"), Hold())
     with serving(held) as upstream:
-        there = ConfigFile(
-            config.Config(backend="there", backends={"there": {"type": "native", "url": upstream.address}})
-        )
+        options = {"type": dialect, "url": upstream.address + path}
+        there = ConfigFile(config.Config(backend="there", backends={"there": options}))
         with service(there) as client:
             with client.stream("POST", "/v1/chat", json=TURN) as response:
                 several = events_of(response)
@@ -141,6 +147,35 @@ def test_tokens_come_at_once_and_who_goes_ends_the_work() -> None:
                 assert client.delete(f"/v1/chat/{response.headers['x-llmchat-id']}").status_code == 204
                 assert [data["finishReason"] for name, data in several if name == "done"] == ["cancelled"]
             upstream.wait_until(lambda: held.cut == 3)
+
+
+def test_a_dropped_client_resumes_where_it_was(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "tiny.gguf", context=4096)
+    # One place a replica, which the answer that stands still has: it is told to go on all the same.
+    text = f'backend = "tiny"\n[backends.tiny]\ntype = "local"\nmodel = "{model}"\nmax_streams = 1\n'
+    body = TURN | {"max_tokens": 2000, "sampling": {"temperature": 1.0, "seed": 7}}
+    with service(configured(tmp_path / "llmchat.toml", text)) as client:
+        with client.stream("POST", "/v1/chat", json=body) as response:
+            unbroken = list(events_of(response))
+        took = unbroken[-1][1]["latency"]
+
+        asked = time.monotonic()
+        with client.stream("POST", "/v1/chat", json=body) as response:
+            name, last, read = response.headers["x-llmchat-id"], 0, ""
+            for line in response.iter_lines():
+                field, _, value = line.partition(": ")
+                last = int(value) if field == "id" else last
+                if field == "data" and "text" in (data := json.loads(value)):
+                    read += data["text"]
+                    break
+        time.sleep(2 * took / 1000)  # who went on would have ended by then
+        away = (time.monotonic() - asked) * 1000
+        with client.stream("GET", f"/v1/chat/{name}/events", headers={"Last-Event-ID": str(last)}) as response:
+            got = list(events_of(response))
+        assert (got[-1][0], got[-1][1]["latency"] > away) == ("done", True)
+        # Only so far: much later, the roundings of steps of other sizes lead elsewhere.
+        assert (read + text_of(got))[:500] == text_of(unbroken)[:500]
+        assert got[-1][1]["totalTokens"] == unbroken[-1][1]["totalTokens"] == 2000
 
 
 def test_a_port_that_is_taken_is_not_shared() -> None:
