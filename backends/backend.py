@@ -110,7 +110,7 @@ class Backend(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Release everything; running streams end with an `Error`."""
+        """Release everything; running streams end with an `Error`. May be called again."""
         ...
 
 

@@ -34,9 +34,9 @@ async def serve(
 
     `settings`: limits. `access`: who may use it; without it everybody who reaches it. `public`: its models and who
     watches. `on_started` gets the address to connect to: ``http://127.0.0.1:8000`` or ``unix:/path``. Streams that run
-    at the end have `grace` seconds. One whose reader lost the connection waits `resume_grace` seconds for him. The
-    caller keeps `backend` and closes it. On SIGHUP `reopen`, if given, tells what is to serve from then on; streams
-    that run stay with the former backend, which is closed after its last. Raises BackendError when the address is not
+    at the end have `grace` seconds. One whose reader lost the connection waits `resume_grace` seconds for him. On
+    SIGHUP `reopen`, if given, tells what is to serve from then on; streams that run stay with the former backend, which
+    is closed after its last. The caller closes `backend` in any case. Raises BackendError when the address is not
     to be had or the certificate cannot be used.
     """
     import msgspec

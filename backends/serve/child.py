@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LAST_WORDS_S = 1.0
+_RESUME_GRACE_S = 3600.0
+"""Whoever asks here bounds it (`--resume-grace`, an hour at most), and ends what nobody comes back to by DELETE."""
 
 
 def main() -> int:
@@ -61,7 +63,8 @@ async def _serve(start: Start, handshake: int) -> None:
     backend = _with_documents(engine, start.spec)
     leases = Leases(start.grace, start.first_lease)
     token = secrets.token_urlsafe(32)
-    app = create_app(backend, access=Access(token), ready=lambda: engine.state == "ready")
+    access, ready = Access(token), lambda: engine.state == "ready"
+    app = create_app(backend, access=access, resume_grace=_RESUME_GRACE_S, ready=ready)
     app.router.routes.append(leases.route)
     folder = RuntimeFolder(Path(start.folder))
     async with _listening(app, start, folder) as (url, uds):

@@ -40,13 +40,13 @@ class Access(msgspec.Struct, frozen=True):
 
     def admit(self, authorization: str, arrived: float) -> Caller | None:
         """The caller who brings this header, or None."""
-        owner = hashlib.sha256(authorization.encode()).digest()
         if self.token is None and self.keys is None:
-            return Caller(arrived, owner)
+            return Caller(arrived, _owner(authorization))
         scheme, _, secret = authorization.partition(" ")
         if scheme.lower() != "bearer":
             return None
         secret = secret.strip()
+        owner = _owner(secret)
         if self.token is not None and hmac.compare_digest(secret.encode(), self.token.encode()):
             return Caller(arrived, owner, auth_ms=_ms_since(arrived))
         key = self.keys.find(secret) if self.keys is not None else None
@@ -123,6 +123,10 @@ def host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
+
+
+def _owner(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
 
 
 def _ms_since(arrived: float) -> float:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from backends.backend import ChatRequest
 from backends.config import Serve
@@ -78,74 +79,108 @@ class Quotas:
         self._buckets[key] = left - 1, now
 
 
+class Holder(Protocol):
+    """Who has a place among those that are answered. `parked`: he stands still, for a reader who is away."""
+
+    @property
+    def parked(self) -> bool: ...
+
+    def give_way(self) -> None:
+        """His place is somebody else's; he is to end."""
+        ...
+
+
+class _Entry:
+    """One who waits, or has a place."""
+
+    def __init__(self, tell: Callable[[int], None], holder: Holder | None) -> None:
+        self.tell = tell
+        self.holder = holder
+        self.turn = asyncio.Event()
+
+    @property
+    def stands_still(self) -> bool:
+        return self.holder is not None and self.holder.parked
+
+
 class Line:
-    """Answers made at the same time, and the bounded line of those who wait for that, first come first served."""
+    """Answers made at the same time, and the bounded line of those who wait for that, first come first served.
+
+    Who stands still gives way to who waits.
+    """
 
     def __init__(self, max_running: int, max_queue: int) -> None:
         """`max_running` 0: no bound, and so no line. `max_queue`: how many may wait."""
         self._max_running = max_running
         self._max_queue = max_queue
-        self._running = 0
-        self._waiting: deque[tuple[asyncio.Event, Callable[[int], None]]] = deque()
+        self._running: dict[_Entry, None] = {}  # in the order in which they came
+        self._waiting: deque[_Entry] = deque()
 
     def resize(self, max_running: int, max_queue: int) -> None:
         """Other bounds; nobody who is in is put out."""
         self._max_running, self._max_queue = max_running, max_queue
-        self._call_next()
+        self.call_next()
 
     def check(self) -> None:
         """Raises BackendError (OVERLOADED) when there is no place in the line either."""
-        if self._is_full and len(self._waiting) >= self._max_queue:
-            message = f"the server is busy: {self._running} are being answered and {len(self._waiting)} wait already"
+        if self._is_full and len(self._waiting) >= self._max_queue and self._standing_still is None:
+            running, waiting = len(self._running), len(self._waiting)
+            message = f"the server is busy: {running} are being answered and {waiting} wait already"
             raise BackendError(Code.OVERLOADED, message, retryable=True, retry_after=_COME_BACK_S)
 
     @asynccontextmanager
-    async def place(self, tell: Callable[[int], None]) -> AsyncIterator[None]:
+    async def place(self, tell: Callable[[int], None], holder: Holder | None = None) -> AsyncIterator[None]:
         """Wait for one's turn, and hold it. `tell` gets the place in the line, from 1, whenever it changes.
 
         Raises BackendError (OVERLOADED).
         """
         self.check()
-        if self._is_full or self._waiting:
-            await self._wait(tell)
-        else:
-            self._running += 1
+        entry = _Entry(tell, holder)
+        self._waiting.append(entry)
+        self.call_next()
         try:
+            if not entry.turn.is_set():
+                tell(len(self._waiting))
+                await entry.turn.wait()
             yield
         finally:
-            self._running -= 1
-            self._call_next()
+            self._leave(entry)
 
-    @property
-    def _is_full(self) -> bool:
-        return bool(self._max_running) and self._running >= self._max_running
-
-    async def _wait(self, tell: Callable[[int], None]) -> None:
-        turn = asyncio.Event()
-        entry = (turn, tell)
-        self._waiting.append(entry)
-        tell(len(self._waiting))
-        try:
-            await turn.wait()
-        except asyncio.CancelledError:
-            if turn.is_set():  # called and gone in the same moment: the next one's turn
-                self._running -= 1
-                self._call_next()
-            else:
-                self._waiting.remove(entry)
-                self._tell_places()
-            raise
-
-    def _call_next(self) -> None:
+    def call_next(self) -> None:
+        """Whoever may have a place gets it. To be called when somebody begins to stand still."""
         called = False
-        while self._waiting and not self._is_full:
-            turn, _ = self._waiting.popleft()
-            self._running += 1
-            turn.set()
+        while self._waiting:
+            self._make_room()
+            if self._is_full:
+                break
+            entry = self._waiting.popleft()
+            self._running[entry] = None
+            entry.turn.set()
             called = True
         if called:
             self._tell_places()
 
+    @property
+    def _is_full(self) -> bool:
+        return bool(self._max_running) and len(self._running) >= self._max_running
+
+    @property
+    def _standing_still(self) -> _Entry | None:
+        return next((entry for entry in self._running if entry.stands_still), None)
+
+    def _make_room(self) -> None:
+        while self._is_full and (entry := self._standing_still) is not None:
+            del self._running[entry]
+            if entry.holder is not None:
+                entry.holder.give_way()
+
+    def _leave(self, entry: _Entry) -> None:
+        if entry in self._waiting:
+            self._waiting.remove(entry)
+            self._tell_places()
+        self._running.pop(entry, None)  # it may have given way before
+        self.call_next()
+
     def _tell_places(self) -> None:
-        for place, (_, tell) in enumerate(self._waiting, 1):
-            tell(place)
+        for place, entry in enumerate(self._waiting, 1):
+            entry.tell(place)

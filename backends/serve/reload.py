@@ -35,7 +35,7 @@ class Reopened(msgspec.Struct, frozen=True):
 
 
 class Reloading:
-    """The backend that serves, and former ones until their last stream has ended. Owns all but the first."""
+    """The backend that serves, and former ones until their last stream has ended; it closes all of them."""
 
     def __init__(
         self,
@@ -47,7 +47,6 @@ class Reloading:
     ) -> None:
         """`reopen` raises BackendError where the configuration is wrong. `models` and `shown` are those in use."""
         self._service = service
-        self._first = first
         self._current = first
         self._reopen = reopen
         self._models = models
@@ -65,12 +64,10 @@ class Reloading:
                 while True:
                     await self._wanted.wait()
                     self._wanted.clear()
-                    former = self._reload()
-                    if former is not None and former is not self._first:
+                    if (former := self._reload()) is not None:
                         retiring.create_task(self._retire(former))
         finally:
-            if self._current is not self._first:
-                await self._current.aclose()
+            await self._current.aclose()
 
     def _reload(self) -> Backend | None:
         """The backend that was replaced; None where the new configuration cannot be used, and the old one stays."""

@@ -42,9 +42,9 @@ async def run(
     """
     stop = asyncio.Event()
     async with listening(app, host=host, port=port, uds=uds, tls=tls, grace=grace) as address:
-        if on_started is not None:
-            on_started(address)
         with _on_signals(stop.set, on_hangup):
+            if on_started is not None:
+                on_started(address)  # whoever reads that may send a signal
             await stop.wait()
 
 

@@ -64,6 +64,7 @@ class Service:
         go on: what holds for streams holds for new ones."""
         former, self._backend = self._backend, backend
         self.settings, self.access = settings, access
+        self.streams.ping_interval = settings.ping_interval
         self._line.resize(settings.max_running, settings.max_queue)
         return former
 

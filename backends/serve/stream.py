@@ -121,6 +121,11 @@ class Stream:
             self.parked = True
             self._stand(still=True)
             self._pausable.pause(self.id)
+            self._line.call_next()
+
+    def give_way(self) -> None:
+        """See `Holder`."""
+        self.end("disconnect")
 
     def come_back(self) -> None:
         """There is a reader: go on."""
@@ -162,7 +167,7 @@ class Stream:
     async def _forward(self) -> None:
         """The backend's events until the terminal one; the boundary at which its defects become an event."""
         try:
-            async with self._line.place(self._tell_place):
+            async with self._line.place(self._tell_place, self):
                 await self._answer()
         except BackendError as error:
             self._fail(error.event())

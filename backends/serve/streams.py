@@ -18,14 +18,14 @@ MAX_ENDED = 32 * 1024 * 1024
 class Streams:
     """All streams by their unguessable id: those that run, and those that a reader may come back to.
 
-    `draining`: no new ones are taken.
+    `draining`: no new ones are taken. `ping_interval`: seconds of silence after which whoever reads gets a comment.
     """
 
     def __init__(self, ping_interval: float, on_end: Callable[[Stream], None] = lambda _: None) -> None:
         """`on_end` is told of every stream that has had its last event."""
         self.draining = False
         self._on_end = on_end
-        self._ping_interval = ping_interval
+        self.ping_interval = ping_interval
         self._known: dict[str, Stream] = {}
         self._by_key: dict[tuple[bytes, str], Stream] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -65,7 +65,7 @@ class Streams:
         """Send the response with the frames behind number `after`, in the place of whoever read `stream` before."""
         if former := self._readers.get(stream.id):
             former.take_over()
-        reader = self._readers[stream.id] = Reader(stream, self._ping_interval)
+        reader = self._readers[stream.id] = Reader(stream, self.ping_interval)
         self._idle.clear()
         if timer := self._timers.pop(stream.id, None):
             timer.cancel()

@@ -14,6 +14,7 @@ import pytest
 from tests.fakes.scripted import Scripted, answer
 from tests.journey.scripted_server import ScriptedServer, serving
 from tests.journey.test_ask import finished
+from tests.local.conftest import wait_until
 from tui.exit_codes import ExitCode
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -106,6 +107,21 @@ def test_keys(start: Start, tmp_path: Path, there: ScriptedServer, home: dict[st
     code, _, err = finished(start("ask", "--config", mine, "q"))
     assert code == ExitCode.FAILED
     assert "key" in err
+    service.terminate()
+    assert finished(service)[0] == ExitCode.COMPLETE
+
+
+def test_budgets_that_have_changed_take_a_restart(
+    start: Start, tmp_path: Path, there: ScriptedServer, home: dict[str, str]
+) -> None:
+    config = there.configuration(tmp_path)
+    service = start("serve", "--config", config, "--port", 0)
+    address_of(service)
+    with config.open("a") as file:
+        file.write("[budgets.chat]\nttft_ms = 5\ntotal_ms = 6\n")
+    service.send_signal(signal.SIGHUP)
+    logs = Path(home["HOME"]).rglob
+    wait_until(lambda: any("budgets have changed" in log.read_text() for log in logs("llmchat.log")), "the log")
     service.terminate()
     assert finished(service)[0] == ExitCode.COMPLETE
 

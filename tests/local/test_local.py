@@ -10,7 +10,7 @@ from contextlib import aclosing
 import msgspec
 import pytest
 
-from backends.backend import ChatRequest
+from backends.backend import ChatRequest, Message
 from backends.errors import Code
 from backends.events import Done, Error, Event, Meta, Status, Token
 from backends.local.launcher import Settings
@@ -68,6 +68,14 @@ async def test_what_the_child_reports_is_on_the_clock_of_our_call(open_local: Op
     done = events[-1]
     assert isinstance(done, Done)
     assert load.end - 50 < prefill.offset < prefill.end <= done.latency <= total
+
+
+async def test_an_answer_stands_still_for_as_long_as_any_service_allows(open_local: OpenLocal) -> None:
+    local = open_local()
+    async with aclosing(local.stream(ChatRequest((Message("user", "pause"),), key="paused"))) as events:
+        await anext(event async for event in events if isinstance(event, Token))
+        assert local._link is not None
+        assert local._link.native._answers["paused"]._grace == 3600  # `llmchat serve --resume-grace` takes no more
 
 
 async def test_a_second_question_meets_a_running_engine(open_local: OpenLocal, settings: Settings) -> None:

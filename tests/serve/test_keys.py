@@ -140,3 +140,11 @@ class TestOnTheWire:
             assert (await service.http.get(f"{stream}/events", headers=bearer(bob))).status_code == 404
             hold.release()
             assert "event: done" in (await response.aread()).decode()
+
+    async def test_it_is_the_same_key_however_it_is_brought(self, start: Start, path: Path) -> None:
+        _, secret = keys.add(path, "ann")
+        service = await start(Scripted(*answer("a")), access=Access(keys=KeyRing(path)))
+        asked = await service.http.post("/v1/chat", json=CHAT, headers=bearer(secret))
+        again = {"authorization": f"bearer  {secret}"}
+        events = await service.http.get(f"/v1/chat/{asked.headers['x-llmchat-id']}/events", headers=again)
+        assert events.text == asked.text

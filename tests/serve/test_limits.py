@@ -78,6 +78,17 @@ class TestQuotas:
             quotas.enter(Caller(0.0, b"", concurrency=1))
 
 
+class Away:
+    """A holder whose reader may go away."""
+
+    parked = False
+    has_given_way = False
+
+    def give_way(self) -> None:
+        """See `Holder`."""
+        self.has_given_way = True
+
+
 class TestLine:
     async def test_first_come_first_served_and_everybody_knows_his_place(self) -> None:
         line = Line(1, 2)
@@ -122,6 +133,28 @@ class TestLine:
         async with line.place(lambda _: None):  # nobody's place was lost
             with pytest.raises(asyncio.CancelledError):
                 await first
+
+    async def test_who_stands_still_gives_way_to_who_waits(self) -> None:
+        line = Line(1, 2)
+        order: list[str] = []
+        away = Away()
+
+        async def wait(name: str, holder: Away | None = None) -> None:
+            async with line.place(lambda _: None, holder):
+                order.append(name)
+
+        async with line.place(lambda _: None):
+            behind = [asyncio.create_task(wait("away", away)), asyncio.create_task(wait("behind"))]
+            await asyncio.sleep(0)
+            away.parked = True
+            line.call_next()
+            assert not away.has_given_way  # it has no place yet
+        assert away.has_given_way
+        await asyncio.wait(behind)
+        async with line.place(lambda _: None, away):
+            line.check()  # there is room for one more, and he gets it at once
+            async with asyncio.timeout(PATIENCE), line.place(lambda _: None):
+                pass
 
     async def test_called_and_gone_in_the_same_moment(self) -> None:
         line = Line(1, 2)

@@ -80,8 +80,21 @@ async def test_on_sighup_new_requests_go_to_the_new_one() -> None:
         assert "first" in await running
         assert "second" in await beside
         await eventually(lambda: second.closed)
-        assert (first.closed, third.closed) == (False, False)  # the first is the caller's
-    assert (first.closed, third.closed) == (False, True)
+        await eventually(lambda: first.closed)
+        assert not third.closed
+    assert third.closed
+
+
+async def test_silence_is_filled_as_often_as_it_is_said_now() -> None:
+    second = Scripted(Hold(), *answer("next"))
+    async with serving(Scripted(*answer("first")), lambda: now(second, Serve(ping_interval=0.01))) as http:
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(PATIENCE):
+            while not second.requests:
+                async with http.stream("POST", "/v1/chat", json=CHAT) as response:
+                    async for line in response.aiter_lines():
+                        if line.startswith(":"):
+                            break
 
 
 async def test_a_configuration_that_is_wrong_changes_nothing() -> None:

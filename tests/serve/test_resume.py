@@ -273,9 +273,13 @@ class TestStandingStill:
         assert max(event.cached_tokens or 0 for event in again if isinstance(event, Meta)) > 50
         assert (made._submitted, made._paused) == ({}, set())
 
-    async def test_it_gives_way(self, start: Start, engine: StartEngine) -> None:
-        made = await engine(max_streams=1)
-        service = await start(made)
+    @pytest.mark.parametrize(
+        ("streams", "limits"), [(1, {}), (4, {"max_running": 1, "max_queue": 0}), (4, {"max_running": 1})]
+    )
+    async def test_it_gives_way(self, start: Start, engine: StartEngine, streams: int, limits: dict[str, int]) -> None:
+        """To who waits for the engine, or before it for the service."""
+        made = await engine(max_streams=streams)
+        service = await start(made, **limits)
         async with parked(service, made) as (stream_id, after, text):
             assert isinstance((await ask(service.url, request("refund", 20)))[-1], Done)
             got = await rest(service, stream_id, after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import signal
 import threading
@@ -16,7 +17,7 @@ import msgspec
 from backends import providers
 from backends.backend import ChatRequest
 from backends.beside import beside
-from backends.config import ConfigFile, Serve
+from backends.config import Budgets, ConfigFile, Serve
 from backends.errors import BackendError, Code, ConfigError
 from backends.serve import serve
 from backends.serve.access_log import opened
@@ -30,6 +31,8 @@ from backends.serve.traces import exporting
 from tui import log_file
 from tui.exit_codes import ExitCode
 from tui.target import Target
+
+_log = logging.getLogger(__name__)
 
 
 class Listen(msgspec.Struct, frozen=True):
@@ -111,15 +114,17 @@ async def _serve(
             access=access,
             public=public,
             on_started=started,
-            reopen=partial(_reopened, target, listen),
+            reopen=partial(_reopened, target, listen, file.config.budgets),
             resume_grace=resume_grace,
         )
 
 
-def _reopened(target: Target, listen: Listen) -> Reopened:
-    """What the configuration says now. Raises ConfigError."""
+def _reopened(target: Target, listen: Listen, budgets: Budgets) -> Reopened:
+    """What the configuration says now; `budgets` are those that count. Raises ConfigError."""
     file = target.load()
     providers.check(file)
+    if file.config.budgets != budgets:
+        _log.warning("budgets have changed: that takes a restart")
     return Reopened(partial(providers.open_backend, file), _with_paths(file), _access(file, listen), _models(file))
 
 
