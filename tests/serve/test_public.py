@@ -160,7 +160,7 @@ class TestLog:
 class TestCors:
     PREFLIGHT: ClassVar = {
         "access-control-request-method": "POST",
-        "access-control-request-headers": "content-type,authorization,x-stainless-os",  # OpenAI's client in a page sends it
+        "access-control-request-headers": "content-type,authorization,x-stainless-os",  # OpenAI's client sends it
     }
 
     async def test_closed_by_default(self, start: Start) -> None:

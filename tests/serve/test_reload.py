@@ -87,7 +87,8 @@ async def test_on_sighup_new_requests_go_to_the_new_one() -> None:
 
 async def test_silence_is_filled_as_often_as_it_is_said_now() -> None:
     second = Scripted(Hold(), *answer("next"))
-    async with serving(Scripted(*answer("first")), lambda: now(second, Serve(ping_interval=0.01))) as http:
+    often, hardly = Serve(ping_interval=0.01), Serve(ping_interval=3600)
+    async with serving(Scripted(*answer("first")), lambda: now(second, often), hardly) as http:
         os.kill(os.getpid(), signal.SIGHUP)
         async with asyncio.timeout(PATIENCE):
             while not second.requests:
