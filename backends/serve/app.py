@@ -21,6 +21,7 @@ and for whoever serves the public (`Public`), beside them:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -54,17 +55,19 @@ def create_app(
     *,
     access: Access | None = None,
     resume_grace: float = RESUME_GRACE,
+    read_grace: float = math.inf,
     ready: Callable[[], bool] | None = None,
     public: Public | None = None,
 ) -> Starlette:
     """The ASGI app that answers with `backend`, which stays the caller's to close.
 
     `settings`: its limits. `access`: who may use it. `resume_grace`: seconds for which a stream waits for a reader who
-    lost the connection; 0: it ends at once. `ready` tells whether a request would be worked on at once; without it the
-    backend is asked by a hint. `public`: what there is beside the native protocol. `app.state.service` is the
-    `Service`, `app.state.streams` its streams.
+    lost the connection; 0: it ends at once. `read_grace`: the most of them once it has been read to its end. `ready`
+    tells whether a request would be worked on at once; without it the backend is asked by a hint. `public`: what there
+    is beside the native protocol. `app.state.service` is the `Service`, `app.state.streams` its streams.
     """
-    service = Service(backend, settings, access=access or Access(), resume_grace=resume_grace, ready=ready)
+    access = access or Access()
+    service = Service(backend, settings, access=access, resume_grace=resume_grace, read_grace=read_grace, ready=ready)
     routes = [
         service.route("POST", "/v1/chat", service.chat),
         service.route("GET", "/v1/chat/{id}/events", service.resume),

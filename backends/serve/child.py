@@ -57,6 +57,7 @@ async def _serve(start: Start, handshake: int) -> None:
     """Load, answer and hold out until the leases are over. Raises BackendError when no address can be had."""
     from backends.serve.app import create_app
     from backends.serve.guard import Access
+    from backends.serve.service import RESUME_GRACE
 
     engine = Engine(start.spec.engine)
     await engine.start()
@@ -64,7 +65,7 @@ async def _serve(start: Start, handshake: int) -> None:
     leases = Leases(start.grace, start.first_lease)
     token = secrets.token_urlsafe(32)
     access, ready = Access(token), lambda: engine.state == "ready"
-    app = create_app(backend, access=access, resume_grace=_RESUME_GRACE_S, ready=ready)
+    app = create_app(backend, access=access, resume_grace=_RESUME_GRACE_S, read_grace=RESUME_GRACE, ready=ready)
     app.router.routes.append(leases.route)
     folder = RuntimeFolder(Path(start.folder))
     async with _listening(app, start, folder) as (url, uds):

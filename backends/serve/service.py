@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -47,11 +48,12 @@ class Service:
         *,
         access: Access,
         resume_grace: float = RESUME_GRACE,
+        read_grace: float = math.inf,
         ready: Callable[[], bool] | None = None,
     ) -> None:
         self.settings = settings
         self.access = access
-        self.streams = Streams(settings.ping_interval, self._ended)
+        self.streams = Streams(settings.ping_interval, self._ended, read_grace=read_grace)
         self.observers: list[Observer] = []
         self._backend = backend
         self._ready = ready

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 
 from starlette.types import Receive, Send
@@ -21,8 +22,15 @@ class Streams:
     `draining`: no new ones are taken. `ping_interval`: seconds of silence after which whoever reads gets a comment.
     """
 
-    def __init__(self, ping_interval: float, on_end: Callable[[Stream], None] = lambda _: None) -> None:
-        """`on_end` is told of every stream that has had its last event."""
+    def __init__(
+        self,
+        ping_interval: float,
+        on_end: Callable[[Stream], None] = lambda _: None,
+        *,
+        read_grace: float = math.inf,
+    ) -> None:
+        """`on_end` is told of every stream that has had its last event. One whose reader was there for it is known for
+        `read_grace` seconds more at most: he may have missed something all the same."""
         self.draining = False
         self._on_end = on_end
         self.ping_interval = ping_interval
@@ -31,6 +39,7 @@ class Streams:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._readers: dict[str, Reader] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._read_grace = read_grace
         self._kept = 0  # bytes of the known ones that have ended
         self._idle = asyncio.Event()
         self._idle.set()
@@ -107,7 +116,8 @@ class Streams:
         if self.draining:
             stream.end("shutdown")
         stream.leave()
-        self._timers[stream.id] = asyncio.get_running_loop().call_later(stream.grace, self._forget, stream)
+        grace = min(stream.grace, self._read_grace) if stream.ended else stream.grace
+        self._timers[stream.id] = asyncio.get_running_loop().call_later(grace, self._forget, stream)
         self._look()
 
     def _ended(self, stream: Stream) -> None:

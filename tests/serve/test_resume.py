@@ -379,6 +379,18 @@ class TestTheRest:
         assert len(backend.requests) == 1
 
 
+async def test_what_was_read_to_its_end_is_not_kept_as_long_as_what_a_reader_missed(start: Start) -> None:
+    backend = Scripted(*answer("a"))
+    service = await start(backend, resume_grace=PATIENCE, read_grace=0.0)
+    stream_id = (await service.http.post("/v1/chat", json=CHAT)).headers["x-llmchat-id"]
+    await eventually(lambda: not service.streams._known)
+    assert await status_of(service, stream_id) == 404
+    backend.script = (Token("a"), Hold())
+    missed, last, _ = await read_some(service, CHAT)
+    await eventually(lambda: not len(service.streams))
+    assert [type(event) for event in await rest(service, missed, last)] == [Error]
+
+
 async def test_a_server_that_stays_away(start: Start, engine: StartEngine) -> None:
     """The text is kept, and the error says what was lost and why it could not be resumed."""
     service = await start(await engine(), resume_grace=0.3)
