@@ -34,7 +34,7 @@ class Ui(_Table, frozen=True):
 
     theme: str = "textual-dark"
     panel: Literal["full", "line", "off"] = "full"
-    fps: int = 24
+    fps: Annotated[int, msgspec.Meta(ge=1)] = 24
 
 
 class History(_Table, frozen=True):
@@ -280,6 +280,8 @@ def _choices(kind: Any, inner: tuple[str, ...]) -> tuple[str, ...]:
 def _type_at(kind: Any, inner: tuple[str, ...]) -> Any:
     """What is found by following the keys `inner` from the struct `kind`."""
     for key in inner:
+        if key.isdigit():
+            continue  # an item of a list: `_struct_in` looks into it
         kind = next((field.type for field in _fields(kind) if field.encode_name == key), None)
     return kind
 

@@ -17,9 +17,10 @@ KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
+_LARGEST = 1e9
+"""No number here is infinite: they go to the engine's process as JSON, which has no such number."""
 
-
-_Seconds = Annotated[float, msgspec.Meta(gt=0)]
+_Seconds = Annotated[float, msgspec.Meta(gt=0, le=_LARGEST)]
 
 
 class QueueTimeout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -95,9 +96,9 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     max_queue: _Count = 64
     queue_timeout: QueueTimeout = QueueTimeout()
     batching: Batching = "continuous"
-    max_queue_ms: Annotated[float, msgspec.Meta(ge=0)] = 100.0
+    max_queue_ms: Annotated[float, msgspec.Meta(ge=0, le=_LARGEST)] = 100.0
     objective: Objective = "ttft"
-    max_gap_ms: Annotated[float, msgspec.Meta(gt=0)] = 100.0
+    max_gap_ms: Annotated[float, msgspec.Meta(gt=0, le=_LARGEST)] = 100.0
     prefill_chunk: _Count = 0
     n_batch: _Positive = 2048
     n_ubatch: _Positive = 512
@@ -107,7 +108,7 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     main_gpu: _Count = 0
     mmap: bool = True
     mlock: bool = False
-    lora: tuple[tuple[str, float], ...] = ()
+    lora: tuple[tuple[str, Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]], ...] = ()
     flash_attention: FlashAttention = "auto"
     repack_weights: Literal["auto", "on", "off"] = "auto"
     draft: Drafts = "auto"
@@ -126,6 +127,8 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     def __post_init__(self) -> None:
         if self.n_batch < self.max_streams:
-            raise ValueError(f"n_batch {self.n_batch} is smaller than max_streams {self.max_streams}")
+            raise ValueError(
+                f"n_batch {self.n_batch} is smaller than max_streams {self.max_streams}: raise one or lower the other"
+            )
         if self.draft == "model" and not self.draft_model:
-            raise ValueError('draft is "model", but no draft_model is set')
+            raise ValueError('draft is "model", but no draft_model is set: name one, or set draft to "ngram"')

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -25,6 +26,8 @@ from backends.sse.credentials import Key, find_key
 from backends.sse.network import Network, read_network
 from backends.sse.remote import Remote
 from backends.sse.timeouts import Timeouts
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: token
 
 Price = Annotated[float, msgspec.Meta(ge=0)]
 """US dollars per million tokens."""
@@ -78,6 +81,13 @@ class ServerOptions(ProviderOptions, frozen=True, kw_only=True):
     price_output: Price = 0.0
     price_cached: Price = 0.0
     price_cache_write: Price = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in self.headers.items():
+            if not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"headers: {name!r} is no header's name: letters, digits and hyphens, without spaces")
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError(f"headers: the value of {name} must be printable ASCII on one line")
 
     @property
     def prices(self) -> Prices:

@@ -57,13 +57,21 @@ class LocalOptions(ProviderOptions, frozen=True, kw_only=True):
     database: str = ""
 
 
+def _check(options: LocalOptions) -> None:
+    """Refuse settings that do not go together while their line is still known. Raises ValueError."""
+    settings = {field.name: getattr(options, field.name) for field in _SETTINGS}
+    if options.model in ("", DEMO):
+        settings["draft_model"] = settings["draft_model"] or DEMO  # it brings its own
+    EngineOptions(model=options.model, **settings)
+
+
 _SETTINGS = [field for field in msgspec.structs.fields(EngineOptions) if field.name != "model"]
 
 Options = msgspec.defstruct(
     "Options",
     [(field.name, field.type, field.default) for field in _SETTINGS],
     bases=(LocalOptions,),
-    namespace={"__doc__": "`LocalOptions`, and every key of `EngineOptions` beside them."},
+    namespace={"__doc__": "`LocalOptions`, and every key of `EngineOptions` beside them.", "__post_init__": _check},
     frozen=True,
     kw_only=True,
 )

@@ -115,3 +115,7 @@ def test_the_price_of_an_answer_is_that_of_the_backend_inside() -> None:
         """
     )
     assert [file.config.output_price(name) for name in ("paid", "mine", "demo")] == [15.0, 15.0, 0.0]
+
+
+def test_frames_a_second_are_at_least_one() -> None:
+    assert "line 2: ui.fps: expected `int` >= 1" in refused("[ui]\nfps = 0\n")
